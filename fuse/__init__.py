@@ -1,0 +1,1 @@
+"""Image fusion: every method trained, run and judged the same way."""

@@ -1,0 +1,1 @@
+"""Pictures in and out: reading, colour, data sets, patches, made scenes."""
