@@ -1,0 +1,53 @@
+"""Images as metrics take them: grey levels 0..255."""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float, Int64, Real
+from torch import Tensor
+
+from fuse.errors import InputError
+
+Image = Real[Tensor, "b 1 h w"]
+Images = Sequence[Real[Tensor, "b 1 h w"]]
+Scores = Float[Tensor, "b"]
+
+
+def grey(image: Image) -> Float[Tensor, "b 1 h w"]:
+    """The same grey levels as float64, the precision of every metric."""
+    return image.to(torch.float64)
+
+
+def levels(image: Image) -> Int64[Tensor, "b 1 h w"]:
+    """Integer levels for histograms: rounded half up, then limited to 0..255."""
+    if image.dtype == torch.uint8:
+        return image.to(torch.int64)
+    return torch.floor(image.detach().to(torch.float64) + 0.5).clamp(0, 255).to(torch.int64)
+
+
+def mean(image: Float[Tensor, "b *rest"]) -> Scores:
+    """Mean over everything but the batch; NaN where nothing is left to average."""
+    return image.flatten(1).mean(1)
+
+
+def total(image: Float[Tensor, "b *rest"]) -> Scores:
+    """Sum over everything but the batch."""
+    return image.flatten(1).sum(1)
+
+
+def combined(values: Sequence[Scores], how: str) -> Scores:
+    """One value per image from the values of its sources: `sum`, `mean`, `min` or `max`.
+
+    Raises:
+        InputError: any other word.
+    """
+    stack = torch.stack(list(values))
+    if how == "sum":
+        return stack.sum(0)
+    if how == "mean":
+        return stack.mean(0)
+    if how == "min":
+        return stack.amin(0)
+    if how == "max":
+        return stack.amax(0)
+    raise InputError(f"combine='{how}' is not known; use 'sum', 'mean', 'min' or 'max'")

@@ -1,0 +1,72 @@
+"""Many metrics of the same pictures at once."""
+
+import difflib
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+
+from fuse.errors import InputError
+from fuse.metrics.levels import Image, Images, Scores
+from fuse.metrics.memo import Memo
+from fuse.metrics.table import METRICS, Metric
+
+
+def applicable(reference: bool) -> list[str]:
+    """Names of the metrics that can be computed with or without a reference, in the order of the table."""
+    return [name for name, metric in METRICS.items() if reference or metric.uses != "reference"]
+
+
+def _known(names: Iterable[str], reference: bool) -> list[Metric]:
+    metrics = []
+    for name in names:
+        if name not in METRICS:
+            near = difflib.get_close_matches(name, METRICS, n=3)
+            hint = f"did you mean {', '.join(near)}?" if near else f"the metrics are {', '.join(METRICS)}"
+            raise InputError(f"there is no metric '{name}'; {hint}")
+        if METRICS[name].uses == "reference" and not reference:
+            raise InputError(f"metric '{name}' needs a reference and these pictures have none; leave it out")
+        metrics.append(METRICS[name])
+    return metrics
+
+
+def _check(images: dict[str, Tensor]) -> None:
+    fused = images["fused"]
+    for name, image in images.items():
+        if image.dim() != 4 or image.shape[1] != 1:
+            raise InputError(f"{name} has shape {tuple(image.shape)}; metrics take grey pictures (b, 1, h, w)")
+        if image.shape != fused.shape:
+            raise InputError(
+                f"{name} is {tuple(image.shape)} but fused is {tuple(fused.shape)}; they must be of equal size"
+            )
+        if image.is_floating_point() and not bool(torch.isfinite(image).all()):
+            raise InputError(f"{name} has NaN or infinite pixels; find out where they come from before measuring")
+
+
+def measure(
+    fused: Image, sources: Images, reference: Image | None = None, names: Iterable[str] | None = None
+) -> dict[str, Scores]:
+    """The named metrics, by default all that apply, of a batch of fused pictures: name -> one float64 per picture.
+
+    Grey levels 0..255. What metrics have in common (histograms, gradients, windowed moments) is computed once.
+    NaN stands where a value is undefined or the pictures are smaller than the metric's `min_side`.
+
+    Raises:
+        InputError: an unknown metric, one that needs a missing reference, unequal shapes, non-finite pixels, no source.
+    """
+    metrics = _known(applicable(reference is not None) if names is None else names, reference is not None)
+    if not sources:
+        raise InputError("no sources were given; give the pictures that were fused")
+    images = {"fused": fused} | {f"source {i}": source for i, source in enumerate(sources, start=1)}
+    if reference is not None:
+        images["reference"] = reference
+    _check(images)
+    memo = Memo()
+    others = {"fused": (), "sources": (sources,), "reference": (reference,)}
+    undefined = torch.full((fused.shape[0],), torch.nan, dtype=torch.float64, device=fused.device)
+    return {
+        metric.name: metric.function(fused, *others[metric.uses], memo=memo)
+        if min(fused.shape[-2:]) >= metric.min_side
+        else undefined
+        for metric in metrics
+    }
