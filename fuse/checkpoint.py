@@ -1,0 +1,171 @@
+"""Checkpoint folders: weights without code, state without pickle, and never half a folder.
+
+A folder holds `fuser.safetensors` (what is used to fuse), one file per other network, `config.json` (how to build
+the fuser and where it came from), `metrics.json`, and `state.pt` (optimisers, step, and what else resuming needs).
+"""
+
+import hashlib
+import importlib
+import json
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from fuse.errors import InputError
+
+FUSER = "fuser.safetensors"
+
+
+def save(
+    folder: Path,
+    networks: Mapping[str, nn.Module],
+    config: Mapping[str, Any],
+    metrics: Mapping[str, float],
+    state: Mapping[str, Any],
+) -> None:
+    """Write a checkpoint folder; whenever the process dies, `folder` or what `settle` makes of it is whole."""
+    making, ready, old = (folder.with_name(f"{folder.name}.{mark}") for mark in ("making", "ready", "old"))
+    settle(folder)
+    making.mkdir(parents=True)
+    for name, network in networks.items():
+        save_file({key: value.contiguous() for key, value in network.state_dict().items()}, making / f"{name}.safetensors")
+    (making / "config.json").write_text(json.dumps(config, indent=1))
+    (making / "metrics.json").write_text(json.dumps(metrics, indent=1))
+    torch.save(dict(state), making / "state.pt")
+    for path in making.iterdir():
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
+    making.rename(ready)
+    if folder.exists():
+        folder.rename(old)
+    ready.rename(folder)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def settle(folder: Path) -> None:
+    """Finish or undo a save that was cut off: afterwards `folder` is a whole checkpoint or does not exist."""
+    making, ready, old = (folder.with_name(f"{folder.name}.{mark}") for mark in ("making", "ready", "old"))
+    shutil.rmtree(making, ignore_errors=True)
+    if ready.exists():
+        if folder.exists():
+            shutil.rmtree(old, ignore_errors=True)
+            folder.rename(old)
+        ready.rename(folder)
+    elif old.exists() and not folder.exists():
+        old.rename(folder)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def restore(folder: Path, networks: Mapping[str, nn.Module]) -> dict[str, Any]:
+    """Load the networks of a checkpoint in place and return its state.
+
+    Raises:
+        InputError: the checkpoint is not there, damaged, or of other networks.
+    """
+    for name, network in networks.items():
+        fill(network, folder / f"{name}.safetensors")
+    try:
+        return torch.load(folder / "state.pt", weights_only=True)
+    except Exception as problem:  # torch gives no common type for a damaged or forbidden pickle
+        raise InputError(f"{folder / 'state.pt'} cannot be resumed from: {str(problem).splitlines()[0]}") from problem
+
+
+def fill(network: nn.Module, path: Path) -> None:
+    """Copy weights from a safetensors file into a network, name by name and shape by shape.
+
+    Raises:
+        InputError: the file is missing or damaged, or its names or shapes are not the network's.
+    """
+    try:
+        stored = load_file(path)
+    except (OSError, SafetensorError) as problem:
+        raise InputError(f"{path} cannot be read as weights: {str(problem).splitlines()[0]}") from problem
+    own = network.state_dict()
+    wrong = [f"{key} is missing" for key in own.keys() - stored.keys()]
+    wrong += [f"{key} is unknown" for key in stored.keys() - own.keys()]
+    wrong += [
+        f"{key} is {tuple(stored[key].shape)} instead of {tuple(own[key].shape)}"
+        for key in own.keys() & stored.keys()
+        if own[key].shape != stored[key].shape
+    ]
+    if wrong:
+        raise InputError(f"{path} does not fit {type(network).__name__}: {'; '.join(sorted(wrong)[:3])}")
+    network.load_state_dict(stored)
+
+
+def locate(path: Path) -> Path:
+    """The checkpoint folder that a path means: itself, or the `best` (else `last`) of a run folder.
+
+    Raises:
+        InputError: there is none.
+    """
+    for folder in (path, path / "best", path / "last"):
+        if folder != path:
+            settle(folder)
+        if (folder / FUSER).is_file():
+            return folder
+    raise InputError(f"{path} holds no checkpoint; give a run folder or a folder with {FUSER} and config.json")
+
+
+def load(path: Path, trust: Sequence[str] = ()) -> tuple[nn.Module, dict[str, Any]]:
+    """Fuser of a checkpoint or run folder, ready for use, and its `config.json`. Nothing in the folder is executed.
+
+    Raises:
+        InputError: no checkpoint, damaged files, or a network class from outside `fuse` and the `trust`ed packages.
+    """
+    folder = locate(path)
+    try:
+        config = json.loads((folder / "config.json").read_text())
+        node = dict(config["fuser"])
+        target = node.pop("_target_")
+    except (OSError, ValueError, KeyError, TypeError) as problem:
+        raise InputError(f"{folder / 'config.json'} does not say how to build its fuser: {problem}") from problem
+    network_class = trusted_class(target, trust)
+    if "_target_" in json.dumps(node):
+        raise InputError(f"{folder / 'config.json'} nests constructors in the arguments of {target}; that is refused")
+    try:
+        fuser = network_class(**node)
+    except (TypeError, ValueError) as problem:
+        raise InputError(f"{target} of {folder} cannot be built: {problem}") from problem
+    fill(fuser, folder / FUSER)
+    return fuser.eval(), config
+
+
+def trusted_class(target: Any, trust: Sequence[str] = ()) -> type[nn.Module]:
+    """The `nn.Module` class of that dotted name, only from `fuse` or a trusted package.
+
+    What counts is the object found, not its name: a class is accepted only in the module that defines it, so no name
+    reaches through one of our modules to something that it imports.
+
+    Raises:
+        InputError: any other name.
+    """
+    packages = ("fuse", *trust)
+    refusal = InputError(
+        f"the checkpoint wants to build '{target}', which is not a network of {' or '.join(packages)}; "
+        f"if you know and trust its package, name it: trust=[{str(target).split('.')[0]}]"
+    )
+    if not isinstance(target, str) or target.split(".")[0] not in packages:
+        raise refusal
+    module_name, _, name = target.rpartition(".")
+    try:
+        found = getattr(importlib.import_module(module_name), name, None)
+    except ImportError as problem:
+        raise refusal from problem
+    if not (isinstance(found, type) and issubclass(found, nn.Module) and found.__module__ == module_name):
+        raise refusal
+    return found
+
+
+def digest(path: Path) -> str:
+    """Twelve hex digits of the weights that are used to fuse."""
+    return hashlib.sha256((locate(path) / FUSER).read_bytes()).hexdigest()[:12]
+
+

@@ -1,0 +1,128 @@
+"""Patches for training: every picture in one uint8 tensor on the training device, a batch is one gather."""
+
+from collections.abc import Iterable
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from fuse.data import color
+from fuse.data.sample import Sample
+from fuse.errors import InputError
+
+
+def stored(picture: Tensor, channels: int, luma: color.Luma) -> Tensor:
+    """A picture `(1, c, h, w)` as the network will see it, 8 bit: luma (channels = 1) or RGB (channels = 3)."""
+    full = 65535 if picture.dtype == torch.uint16 else 255
+    values = picture.float() / full
+    if channels == 1:
+        values = color.split(values, luma)[0] if picture.shape[1] == 3 or luma == "limited" else values
+    elif picture.shape[1] == 1:
+        values = values.expand(-1, 3, -1, -1)
+    return (values * 255).round().clamp(0, 255).to(torch.uint8)
+
+
+class Patches:
+    """Batches of square patches, the same window cut from all sources (and the reference) of a sample.
+
+    `order="random"` draws windows uniformly over all positions of all pictures. `order="grid"` walks windows at
+    multiples of `stride`, as papers cut them, each once an epoch: shuffled anew every epoch, or in file order with
+    `shuffle=False`; the last incomplete batch of an epoch is dropped. `augment` flips and turns by right angles.
+    What a step draws depends on `seed` and the step alone, so a resumed run sees what an unbroken one would.
+    """
+
+    def __init__(
+        self,
+        samples: Iterable[Sample],
+        size: int,
+        batch: int,
+        order: Literal["random", "grid"] = "random",
+        stride: int = 1,
+        shuffle: bool = True,
+        augment: bool = True,
+        channels: int = 1,
+        luma: color.Luma = "full",
+        device: torch.device | str = "cpu",
+    ) -> None:
+        """
+        Raises:
+            InputError: no pictures, sources of unequal size, or pictures smaller than a patch.
+        """
+        self.size, self.batch, self.shuffle, self.augment = size, batch, shuffle, augment
+        planes: list[Tensor] = []
+        starts, extents, offset = [], [], 0
+        for sample in samples:
+            pictures = [*sample.sources, *([sample.reference] if sample.reference is not None else [])]
+            sizes = {tuple(picture.shape[-2:]) for picture in pictures}
+            height, width = pictures[0].shape[-2:]
+            if len(sizes) > 1:
+                raise InputError(f"{sample.names[0]}: sources of sizes {sorted(sizes)} cannot share windows; align them")
+            if min(height, width) < size:
+                raise InputError(
+                    f"{sample.names[0]} is {width}x{height}, smaller than a patch of {size}; set model.patches.size lower"
+                )
+            flat = [stored(picture, channels, luma).flatten() for picture in pictures]
+            starts.append([offset + i * flat[0].numel() for i in range(len(flat))])
+            offset += len(flat) * flat[0].numel()
+            extents.append((height, width))
+            planes += flat
+            self.roles, self.referenced = sample.roles, sample.reference is not None
+        if not planes:
+            raise InputError("there are no pictures to train on; choose another split or data set")
+        self.bank = torch.cat(planes).to(device)
+        self.channels = channels
+        self.starts = torch.tensor(starts, device=device)
+        self.extents = torch.tensor(extents, device=device)
+        free = self.extents - size + 1 if order == "random" else (self.extents - size) // stride + 1
+        self.stride = 1 if order == "random" else stride
+        self.columns = free[:, 1]
+        self.ends = free.prod(1).cumsum(0)  # windows are numbered through; picture i holds those below ends[i]
+        self.windows = int(self.ends[-1])
+        self.grid = order == "grid"
+        if self.grid and self.windows < batch:
+            raise InputError(f"{self.windows} windows on the grid do not fill a batch of {batch}; set a smaller batch")
+
+    def __call__(self, step: int, seed: int, generator: torch.Generator) -> Sample:
+        """Patches `(batch, c, size, size)` in [0, 1] for one step; `generator` lives on the device of the bank."""
+        device = self.bank.device
+        if self.grid:
+            per_epoch = self.windows // self.batch
+            epoch, place = divmod(step, per_epoch)
+            number = torch.arange(place * self.batch, (place + 1) * self.batch, device=device)
+            if self.shuffle:
+                number = self._shuffled(epoch, seed)[number]
+        else:
+            number = torch.randint(self.windows, (self.batch,), generator=generator, device=device)
+        picture = torch.searchsorted(self.ends, number, right=True)
+        number = number - torch.where(picture > 0, self.ends[picture - 1], 0)
+        top, left = number // self.columns[picture] * self.stride, number % self.columns[picture] * self.stride
+
+        y, x = self._pixels(generator)
+        height, width = self.extents[picture].unbind(1)
+        inside = (top.view(-1, 1, 1) + y) * width.view(-1, 1, 1) + left.view(-1, 1, 1) + x
+        plane = torch.arange(self.channels, device=device) * (height * width).view(-1, 1, 1)
+        index = (self.starts[picture].unsqueeze(2) + plane)[..., None, None] + inside[:, None, None]
+        cut = self.bank[index].float().div_(255)
+        pictures = tuple(cut.unbind(1))
+        if self.referenced:
+            return Sample(pictures[:-1], pictures[-1], (), self.roles)
+        return Sample(pictures, None, (), self.roles)
+
+    def _shuffled(self, epoch: int, seed: int) -> Tensor:
+        """The order of all windows in one epoch, kept until the epoch changes."""
+        if getattr(self, "_epoch", None) != (epoch, seed):
+            generator = torch.Generator().manual_seed((seed * 1_000_003 + epoch) % 2**31)
+            self._permutation = torch.randperm(self.windows, generator=generator).to(self.bank.device)
+            self._epoch = (epoch, seed)
+        return self._permutation
+
+    def _pixels(self, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Row and column inside the window that each pixel of each patch is read from: `(batch or 1, size, size)`."""
+        device, last = self.bank.device, self.size - 1
+        steps = torch.arange(self.size, device=device)
+        y, x = steps.view(1, -1, 1), steps.view(1, 1, -1)
+        if not self.augment:
+            return y.expand(1, self.size, self.size), x.expand(1, self.size, self.size)
+        coin = torch.randint(2, (3, self.batch, 1, 1), generator=generator, device=device).bool()
+        y, x = torch.where(coin[0], last - y, y), torch.where(coin[1], last - x, x)
+        return torch.where(coin[2], x, y), torch.where(coin[2], y, x)

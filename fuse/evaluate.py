@@ -1,0 +1,126 @@
+"""Judging: every method on every picture, one row each, then tables and pages."""
+
+import csv
+import logging
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from fuse.data import color, io
+from fuse.data.sample import Sample
+from fuse.errors import InputError
+from fuse.methods import Method
+from fuse.metrics import METRICS, applicable, measure
+
+log = logging.getLogger(__name__)
+
+
+def scores(fused: Tensor, sample: Sample, names: Iterable[str] | None = None) -> dict[str, float]:
+    """Metrics of a fused picture as stored, against its sample as stored; by default all that apply.
+
+    Everything is measured on 8 bit integer luma (`fuse.data.color.grey_levels`).
+    """
+    grey = [color.grey_levels(x) for x in sample.sources]
+    reference = None if sample.reference is None else color.grey_levels(sample.reference)
+    values = measure(color.grey_levels(fused), grey, reference, names)
+    return {name: float(value) for name, value in values.items()}
+
+
+def strip(fused: Tensor, sample: Sample) -> Tensor:
+    """Sources, fused picture, and the reference or else the difference to the average, side by side: `(3, h, w)`, 0 to 1.
+
+    The difference is shown four times amplified around mid-grey.
+    """
+    pictures = [shown(x) for x in (*sample.sources, fused)]
+    if sample.reference is not None:
+        return torch.cat([*pictures, shown(sample.reference)], 2)
+    average = torch.stack(pictures[:-1]).mean(0)
+    return torch.cat([*pictures, (0.5 + 4 * (pictures[-1] - average)).clamp(0, 1)], 2)
+
+
+def shown(picture: Tensor) -> Tensor:
+    """A stored picture `(1, c, h, w)` as `(3, h, w)` in [0, 1]."""
+    return (picture[0].float() / torch.iinfo(picture.dtype).max).expand(3, -1, -1)
+
+
+def run(
+    methods: Sequence[Method],
+    data: Any,
+    split: str,
+    out: Path,
+    about: Mapping[str, Any],
+    names: Sequence[str] | None = None,
+    trivial: Sequence[Method] = (),
+) -> tuple[str, list[str]]:
+    """Judge `methods` (and the `trivial` rows) on a split into the folder `out`; the table, and what failed.
+
+    A picture that fails is listed and the others go on. `about` is what the reader of the results must know
+    (protocol, versions) and goes into `summary.json` beside what is found here.
+
+    Raises:
+        InputError: nothing at all could be judged.
+    """
+    stems = data.stems(split)
+    names = list(names) if names else applicable(data.reference is not None)
+    rows: dict[str, dict[str, dict[str, float]]] = {}
+    failures: list[str] = []
+    out.mkdir(parents=True, exist_ok=True)
+    everyone = [*methods, *(row for row in trivial if row.name not in {method.name for method in methods})]
+    with (out / "results.csv").open("w", newline="") as file, tqdm(total=len(stems), unit="pair", disable=None) as bar:
+        table = csv.writer(file)
+        table.writerow(["method", "pair", *names])
+        for sample in data.samples(split):
+            pair = sample.names[0]
+            for method in everyone:
+                try:
+                    fused = method.fuse(sample)
+                except InputError as problem:
+                    failures.append(f"{method.name}, {pair}: {problem}")
+                    continue
+                if method.facts["kind"] in ("rule", "checkpoint"):
+                    io.write(out / "fused" / method.name / f"{pair}.png", fused[0])
+                row = scores(fused, sample, names)
+                rows.setdefault(method.name, {})[pair] = row
+                table.writerow([method.name, pair, *("" if math.isnan(v) else repr(v) for v in row.values())])
+                file.flush()
+            bar.update()
+    if not any(method.name in rows for method in methods):
+        raise InputError("nothing could be judged:\n" + "\n".join(failures))
+
+    fetch = pictures(methods, data, split, out)
+    facts = {
+        "data": {"name": data.name, "split": split, "identity": data.identity(split), "pairs": len(stems)},
+        "methods": {method.name: dict(method.facts) for method in everyone},
+        "failures": failures,
+    }
+    metrics = {name: METRICS[name] for name in names}
+    from fuse import report
+
+    text = report.write(out, rows, metrics, {row.name for row in trivial}, {**about, **facts}, fetch)
+    return text, failures
+
+
+def pictures(
+    methods: Sequence[Method], data: Any, split: str, out: Path
+) -> Callable[[], Iterable[tuple[str, dict[str, Tensor]]]]:
+    """For the report: per pair its pictures by name, `(c, h, w)` as stored: sources by role, reference, methods."""
+
+    def fetch() -> Iterable[tuple[str, dict[str, Tensor]]]:
+        for sample in data.samples(split):
+            named = dict(zip(sample.roles, (x[0] for x in sample.sources), strict=True))
+            if sample.reference is not None:
+                named["reference"] = sample.reference[0]
+            for method in methods:
+                written = out / "fused" / method.name / f"{sample.names[0]}.png"
+                try:
+                    named[method.name] = io.read(written) if written.exists() else method.fuse(sample)[0]
+                except InputError:
+                    continue  # listed among the failures
+            yield sample.names[0], named
+
+    return fetch

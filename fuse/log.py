@@ -1,0 +1,140 @@
+"""What a run tells while it trains: progress bar, `metrics.csv`, TensorBoard, `train.log`."""
+
+import csv
+import logging
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from fuse.errors import InputError
+
+log = logging.getLogger(__name__)
+
+
+class Log:
+    """Collects terms on the device, reads them only every so often, and writes them down by name.
+
+    `pending` are the terms since the last line; they belong into the checkpoint so that a resumed run writes the
+    lines that an unbroken one would.
+    """
+
+    def __init__(
+        self, folder: Path, start: int, steps: int, batch: int, pending: Sequence[dict[str, Tensor]] = ()
+    ) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        self.folder, self.batch = folder, batch
+        self.pending = list(pending)
+        self.table = folder / "metrics.csv"
+        self.rows = [row for row in read_rows(self.table) if int(row["step"]) <= start] if start else []
+        self.writer = SummaryWriter(str(folder), purge_step=start + 1 if start else None)
+        self.bar = tqdm(total=steps, initial=start, unit="step", disable=None, dynamic_ncols=True)
+        self.since, self.waited, self.counted = time.perf_counter(), 0.0, 0
+        self._rewrite()
+
+    def timed(self, batches: Iterator[Any]) -> Iterator[Any]:
+        """Hand batches through, adding up the time spent waiting for them."""
+        while True:
+            began = time.perf_counter()
+            batch = next(batches, None)
+            self.waited += time.perf_counter() - began
+            if batch is None:
+                return
+            yield batch
+
+    def add(self, terms: dict[str, Tensor]) -> None:
+        """Terms of one step, left on the device."""
+        self.pending.append(terms)
+        self.counted += 1
+        self.bar.update()
+
+    def check(self, step: int) -> None:
+        """Raises:
+        InputError: a term since the last line is not a number; the update of that step did not happen.
+        """
+        if not self.pending:
+            return
+        names = list(self.pending[0])
+        values = torch.stack([torch.stack([terms[name].float() for name in names]) for terms in self.pending])
+        bad = (~torch.isfinite(values)).nonzero()
+        if len(bad):
+            when = step - len(self.pending) + int(bad[0, 0]) + 1
+            which = ", ".join(names[int(column)] for row, column in bad if row == bad[0, 0])
+            raise InputError(
+                f"step {when}: {which} is not a finite number; training stopped before that update, and the last "
+                f"checkpoint is untouched. Lower optim.lr, set optim.clip=1, or look at the data"
+            )
+
+    def line(self, step: int, extra: Mapping[str, float]) -> None:
+        """One row: the mean of every term since the last row, and `extra`."""
+        self.check(step)
+        row: dict[str, float] = {"step": step}
+        if self.pending:
+            names = list(self.pending[0])
+            means = torch.stack([torch.stack([terms[name].float() for terms in self.pending]).mean() for name in names])
+            row |= dict(zip(names, means.tolist(), strict=True))
+        now = time.perf_counter()
+        seconds = max(now - self.since, 1e-9)
+        row |= {**extra, "patches_per_second": self.counted * self.batch / seconds, "data_share": self.waited / seconds}
+        self.since, self.waited, self.counted = now, 0.0, 0
+        self.pending = []
+        for name, value in row.items():
+            if name != "step":
+                self.writer.add_scalar(name, value, step)
+        self.rows.append({name: repr(value) for name, value in row.items()})
+        self._append()
+        shown = {name: f"{value:.4g}" for name, value in row.items() if name not in ("step", "lr", "data_share")}
+        self.bar.set_postfix(shown, refresh=False)
+        if self.bar.disable:
+            log.info("step %d/%d  %s", step, self.bar.total, "  ".join(f"{k} {v}" for k, v in shown.items()))
+
+    def scores(self, step: int, scores: Mapping[str, float], pictures: Mapping[str, Tensor]) -> None:
+        """Validation: means into the row of this step, grids `(3, h, w)` in [0, 1] into TensorBoard."""
+        for name, value in scores.items():
+            self.writer.add_scalar(f"val/{name}", value, step)
+        for name, grid in pictures.items():
+            self.writer.add_image(f"val/{name}", grid, step)
+        row = {"step": str(step)} | {f"val/{name}": repr(value) for name, value in scores.items()}
+        if self.rows and self.rows[-1]["step"] == str(step):
+            self.rows[-1] |= row
+        else:
+            self.rows.append(row)
+        self._rewrite()
+        self.since, self.waited, self.counted = time.perf_counter(), 0.0, 0
+        log.info("step %d: validation %s", step, "  ".join(f"{k} {v:.4f}" for k, v in scores.items()))
+
+    def close(self) -> None:
+        self.bar.close()
+        self.writer.close()
+
+    def _append(self) -> None:
+        if set(self.rows[-1]) - set(self.columns):
+            self._rewrite()
+            return
+        with self.table.open("a", newline="") as file:
+            csv.DictWriter(file, self.columns).writerow(self.rows[-1])
+
+    def _rewrite(self) -> None:
+        """The whole table anew, for a new column; moved into place so that no reader sees half of it."""
+        self.columns = list(dict.fromkeys(["step", *(name for row in self.rows for name in row)]))
+        temporary = self.table.with_suffix(".csv.new")
+        with temporary.open("w", newline="") as file:
+            writer = csv.DictWriter(file, self.columns)
+            writer.writeheader()
+            writer.writerows(self.rows)
+        os.replace(temporary, self.table)
+
+
+def read_rows(table: Path) -> list[dict[str, str]]:
+    """Rows of a `metrics.csv`, blanks left out; a last line cut off by a kill is dropped."""
+    if not table.is_file():
+        return []
+    with table.open(newline="") as file:
+        rows = [{k: v for k, v in row.items() if k and v} for row in csv.DictReader(file)]
+    return [row for row in rows if row.get("step", "").isdigit()]

@@ -1,0 +1,114 @@
+"""What can be judged: a rule, a checkpoint, a folder of pictures that somebody fused; and the trivial rows."""
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from fuse import checkpoint, infer
+from fuse.config import near
+from fuse.data import io
+from fuse.data.sample import Sample
+from fuse.errors import InputError
+from fuse.models.classical import Average, Laplacian, Maximum
+
+RULES: dict[str, type[nn.Module]] = {"average": Average, "maximum": Maximum, "laplacian": Laplacian}
+
+
+class Method(NamedTuple):
+    """A way to get a fused picture `(1, c, h, w)`, as stored, of a sample; `facts` say what it is."""
+
+    name: str
+    fuse: Callable[[Sample], Tensor]
+    facts: Mapping[str, Any]
+
+
+def resolve(
+    given: str, device: torch.device, tile: int | None = None, trust: Sequence[str] = ()
+) -> Method:
+    """The method that a word on the command line means: a rule's name, else a path.
+
+    Raises:
+        InputError: neither; or a folder that is no checkpoint and has no pictures.
+    """
+    if given in RULES:
+        return network(given, RULES[given]().to(device), {"kind": "rule"}, tile)
+    path = Path(given).expanduser()
+    if not path.is_dir():
+        raise InputError(f"method '{given}' is neither a rule nor a folder; {near(given, RULES)}")
+    name = "-".join(part for part in path.resolve().parts[-2:])
+    if (path / "config.yaml").exists() or (path / "config.json").exists() or (path / "best").is_dir():
+        fuser, card = checkpoint.load(path, trust)
+        facts = {"kind": "checkpoint", "path": str(path), "weights": checkpoint.digest(path), "step": card.get("step")}
+        return network(name, fuser.to(device), facts, tile)
+    return folder(name, path)
+
+
+def network(name: str, fuser: nn.Module, facts: Mapping[str, Any], tile: int | None = None) -> Method:
+    """A fuser as a method; its facts gain class and number of parameters."""
+    parameters = sum(p.numel() for p in fuser.parameters())
+    facts = {**facts, "class": type(fuser).__name__, "parameters": parameters}
+    return Method(name, lambda sample: infer.fuse(fuser.eval(), sample.sources, tile), facts)
+
+
+def folder(name: str, path: Path) -> Method:
+    """Pictures somebody else fused, looked up by the stem of the sample, alone or followed by `_` or `-` and a word.
+
+    Raises:
+        InputError: the folder has no pictures.
+    """
+    pictures = io.pictures(path)
+    if not pictures:
+        raise InputError(f"{path} holds neither a checkpoint nor pictures ({', '.join(io.SUFFIXES)})")
+
+    def fetch(sample: Sample) -> Tensor:
+        stem = sample.names[0]
+        found = [key for key in pictures if key == stem] or [
+            key for key in pictures if key.startswith((f"{stem}_", f"{stem}-"))
+        ]
+        if len(found) != 1:
+            raise InputError(f"{path} has {len(found)} pictures for '{stem}'; exactly one must bear that stem")
+        picture = io.read(pictures[found[0]])[None]
+        if picture.shape[-2:] != sample.sources[0].shape[-2:]:
+            size, wanted = picture.shape[-2:], sample.sources[0].shape[-2:]
+            raise InputError(
+                f"{pictures[found[0]]} is {size[1]}x{size[0]} but its sources are {wanted[1]}x{wanted[0]}; "
+                "a resized result cannot be scored"
+            )
+        return picture
+
+    return Method(name, fetch, {"kind": "folder", "path": str(path), "pictures": len(pictures)})
+
+
+def trivial(roles: Sequence[str]) -> list[Method]:
+    """Rows that no method should lose to: a copy of each source, average, maximum, stretched average, average + noise."""
+    rules = [network(name, RULES[name](), {"kind": "trivial"}) for name in ("average", "maximum")]
+    average = rules[0].fuse
+    copies = [
+        Method(f"copy-{role}", lambda sample, i=i: sample.sources[i], {"kind": "trivial"})  # type: ignore[misc]
+        for i, role in enumerate(roles)
+    ]
+    return [
+        *copies,
+        *rules,
+        Method("stretched-average", lambda sample: stretched(average(sample)), {"kind": "trivial"}),
+        Method("noisy-average", lambda sample: noisy(average(sample), sample.names[0]), {"kind": "trivial"}),
+    ]
+
+
+def stretched(picture: Tensor) -> Tensor:
+    """Levels spread so that the darkest becomes 0 and the brightest the largest of the depth."""
+    full, levels = torch.iinfo(picture.dtype).max, picture.float()
+    low, high = levels.min(), levels.max()
+    return ((levels - low) * (full / (high - low).clamp_min(1))).round().to(picture.dtype)
+
+
+def noisy(picture: Tensor, name: str) -> Tensor:
+    """Grey noise of deviation 10/255 added; the same for the same name."""
+    seed = int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big")
+    full = torch.iinfo(picture.dtype).max
+    noise = torch.randn(picture.shape[-2:], generator=torch.Generator().manual_seed(seed)) * (10 / 255 * full)
+    return (picture.float() + noise).round().clamp(0, full).to(picture.dtype)

@@ -1,0 +1,141 @@
+"""The training loop, whole."""
+
+import copy
+import itertools
+import logging
+import zlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+import fuse
+from fuse import checkpoint, evaluate, infer
+from fuse.config import Run, build, check, construct, near
+from fuse.data.patches import Patches
+from fuse.data.sample import Sample
+from fuse.errors import InputError
+from fuse.log import Log
+from fuse.metrics import METRICS
+from fuse.steps import Loss, Term
+from fuse.update import Autocast, Update, follow, interruptible, pick
+
+log = logging.getLogger(__name__)
+
+
+def run(cfg: dict[str, Any], out: Path) -> float | None:
+    """Train as the configuration says, into `out`; the best validation score.
+
+    Raises:
+        InputError: the configuration or the data cannot be used, or a loss stopped being a number.
+    """
+    if problems := check(cfg):
+        raise InputError("\n".join(problems))
+    settings = Run(**cfg["run"])
+    if settings.objective not in METRICS:
+        raise InputError(f"run.objective={settings.objective} is not a metric; {near(settings.objective, METRICS)}")
+    device = pick(settings.device)
+    torch.set_flush_denormal(True)  # denormal numbers make some networks ten times slower on a CPU
+    torch.manual_seed(settings.seed)
+
+    model, optim, data = cfg["model"], cfg["optim"], build(cfg["data"])
+    networks = {name: build(model[name]).to(device) for name in model if name not in ("step", "patches")}
+    fuser, facts = networks["fuser"], infer.traits(networks["fuser"])
+    average = copy.deepcopy(fuser).requires_grad_(False) if settings.ema else fuser
+    schedule = construct(optim["schedule"])
+    optimisers = {
+        name: build(optim["optimiser"], params=network.parameters(), lr=optim["lr"])
+        for name, network in networks.items()
+    }
+    update = Update(optimisers, optim["clip"], device)
+    half = settings.precision == "bf16" or (settings.precision == "auto" and device.type == "cuda")
+    forward = {name: Autocast(network, device.type) if half else network for name, network in networks.items()}
+    loss = recipe(cfg["loss"])
+    protocol = build(model["step"], networks=forward, loss=loss, update=update)
+    roles = [*data.roles, *(["reference"] if data.reference else [])]
+    loss.check(getattr(protocol, "roles", roles))
+
+    cut = build(
+        model["patches"], samples=data.samples("train"), channels=facts.channels, luma=facts.luma, device=device
+    )
+    watched = list(itertools.islice(data.samples("val"), settings.val_pairs))
+    kept = networks | {"fuser": average} | ({"iterate": fuser} if settings.ema else {})
+    card = {"fuser": model["fuser"], "data": cfg["data"], "version": fuse.__version__}
+    start, best, pending = 0, None, []
+    if settings.resume:
+        state = checkpoint.restore(out / "last", kept)
+        start, best, pending = state["step"], state["best"], state["pending"]
+        for name, optimiser in optimisers.items():
+            optimiser.load_state_dict(state["optimisers"][name])
+    meter = Log(out, start, settings.steps, cut.batch, pending)
+
+    def save(folder: str, step: int) -> None:
+        meter.check(step)
+        inner = {name: optimiser.state_dict() for name, optimiser in optimisers.items()}
+        state = {"step": step, "best": best, "pending": meter.pending, "optimisers": inner}
+        checkpoint.save(out / folder, kept, card | {"step": step}, {settings.objective: best}, state)
+
+    log.info("%s on %s, %d windows of %d pixels", type(fuser).__name__, data.name, cut.windows, cut.size)
+    log.info("%d steps of %d patches on %s in %s", settings.steps, cut.batch, device, "bf16" if half else "float32")
+    with interruptible() as interrupted:
+        for step, sample, generator in meter.timed(batches(cut, start, settings, device)):
+            rate = optim["lr"] * schedule(step, settings.steps)
+            for group in (group for optimiser in optimisers.values() for group in optimiser.param_groups):
+                group["lr"] = rate
+            terms = protocol(sample, generator)
+            if settings.ema:
+                follow(average, fuser, min(settings.ema, (1 + step) / (10 + step)))
+            meter.add(terms | update.norms)
+
+            done, last = step + 1, step + 1 == settings.steps
+            if done % settings.log_every == 0 or last:
+                meter.line(done, {"lr": rate})
+            if done % settings.val_every == 0 or last:
+                scores, pictures = validate(average, watched)
+                meter.scores(done, scores, pictures)
+                score, better = scores[settings.objective], METRICS[settings.objective].better
+                if best is None or (abs(score) < abs(best) if better == 0 else better * score > better * best):
+                    best = score
+                    save("best", done)
+            if done % settings.save_every == 0 or last or interrupted():
+                save("last", done)
+            if interrupted():
+                raise KeyboardInterrupt(f"after step {done}; go on with: fuse-train run.resume=true run.dir={out}")
+    meter.close()
+    return best
+
+
+def recipe(node: Mapping[str, Any]) -> Loss:
+    """The loss of a recipe in `conf/loss/`: its range, and every other key a term with its weight."""
+    terms = {
+        name: Term(entry["weight"], construct(entry["term"]), entry["term"].get("role"))
+        for name, entry in node.items()
+        if name != "range"
+    }
+    return Loss(terms, node["range"])
+
+
+def batches(
+    cut: Patches, start: int, settings: Run, device: torch.device
+) -> Iterator[tuple[int, Sample, torch.Generator]]:
+    """Batches step by step. All that is random in a step follows from the seed and its number, hence exact resuming."""
+    generator = torch.Generator(device)
+    for step in range(start, settings.steps):
+        mixed = zlib.crc32(f"{settings.seed}/{step}".encode())
+        torch.manual_seed(mixed)  # for networks with dropout
+        generator.manual_seed(mixed)
+        yield step, cut(step, settings.seed, generator), generator
+
+
+def validate(fuser: nn.Module, samples: list[Sample]) -> tuple[dict[str, float], dict[str, Tensor]]:
+    """Mean scores of whole pictures, and per picture a strip of sources, fused, and reference where there is one."""
+    fuser.eval()
+    rows, strips = [], {}
+    for sample in samples:
+        fused = infer.fuse(fuser, sample.sources)
+        rows.append(evaluate.scores(fused, sample))
+        strips[sample.names[0]] = evaluate.strip(fused, sample)
+    fuser.train()
+    return {name: sum(row[name] for row in rows) / len(rows) for name in rows[0]}, strips

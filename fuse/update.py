@@ -1,0 +1,90 @@
+"""What surrounds one optimiser step: precision, clipping, non-finite losses, the running average, the device."""
+
+import signal
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from fuse.errors import InputError
+
+
+class Autocast(nn.Module):
+    """A network run in bfloat16 whose results come out in float32, so that losses never see less."""
+
+    def __init__(self, network: nn.Module, device_type: str) -> None:
+        super().__init__()
+        self.network, self.device_type = network, device_type
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        with torch.autocast(self.device_type, torch.bfloat16):
+            return self.network(*inputs).float()
+
+
+class Update:
+    """One optimiser step of one network: backward, clip, and never on a loss that is not a number.
+
+    The check stays on the device: after the first bad loss the optimisers are told to leave all weights as they are,
+    and the loop finds out when it next reads the terms. `norms` are the gradient norms of the last updates.
+    """
+
+    def __init__(
+        self, optimisers: Mapping[str, torch.optim.Optimizer], clip: float | None, device: torch.device
+    ) -> None:
+        self.optimisers, self.clip = optimisers, clip
+        self.bad = torch.zeros((), device=device)
+        self.norms: dict[str, Tensor] = {}
+
+    def __call__(self, name: str, loss: Tensor) -> None:
+        optimiser = self.optimisers[name]
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        parameters = [p for group in optimiser.param_groups for p in group["params"] if p.grad is not None]
+        norm = nn.utils.get_total_norm([p.grad for p in parameters])
+        if self.clip is not None:
+            nn.utils.clip_grads_with_norm_(parameters, self.clip, norm)
+        self.norms[f"gradient_norm_{name}"] = norm.detach()
+        self.bad = torch.maximum(self.bad, (~(torch.isfinite(loss) & torch.isfinite(norm))).float())
+        if optimiser.param_groups[0].get("fused"):
+            vars(optimiser)["found_inf"] = self.bad  # the switch that gradient scalers use
+        elif self.bad:  # optimisers without the switch cost a wait for the device
+            return
+        optimiser.step()
+
+
+def follow(average: nn.Module, network: nn.Module, decay: float) -> None:
+    """Move an average towards a network: average <- decay * average + (1 - decay) * network; buffers are copied."""
+    with torch.no_grad():
+        torch._foreach_lerp_(list(average.parameters()), list(network.parameters()), 1 - decay)
+        for mine, theirs in zip(average.buffers(), network.buffers(), strict=True):
+            mine.copy_(theirs)
+
+
+def pick(name: str) -> torch.device:
+    """The device of that name; `auto` takes the GPU if there is one.
+
+    Raises:
+        InputError: no such device here.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        torch.zeros(1, device=name)
+        return torch.device(name)
+    except (RuntimeError, AssertionError) as problem:
+        raise InputError(f"device '{name}' cannot be used here: {str(problem).splitlines()[0]}; try auto") from problem
+
+
+@contextmanager
+def interruptible() -> Iterator[Callable[[], bool]]:
+    """While it lasts, Ctrl-C and SIGTERM only set a mark, which the function handed out reads."""
+    caught: list[int] = []
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        for number in before:
+            signal.signal(number, lambda received, _: caught.append(received))
+        yield lambda: bool(caught)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
