@@ -58,13 +58,13 @@ class Spread(NamedTuple):
 class Ranking:
     """What a table shows.
 
-    `methods`: best mean rank first, then methods without a rank, then the trivial rows. `better`: +1 higher, -1 lower,
-    0 closer to zero, None a statistic without direction. `greyed`: metric -> the sentence why it is not ranked on;
-    statistics are in neither `greyed` nor `ranked_on`. `mean_rank`: over the metrics of `ranked_on`, 1 is best, ties
-    share their mean; trivial rows have none. `places`: metric -> method -> rank, best first, of the methods that have
-    values, judged on the pairs where all of those have one. `best`, `second`: the methods that share that place.
-    `differences`: metric -> method -> difference to the first of `places`. `spread`: group -> metric, for groups of two
-    runs and more. `resamples` and `seed` are those of the intervals.
+    `methods`: best mean rank first, then methods without a rank, then the trivial rows. `metrics`: those ranked on come
+    first. `better`: +1 higher, -1 lower, 0 closer to zero, None a statistic without direction. `greyed`: metric -> the
+    sentence why it is not ranked on; statistics are in neither `greyed` nor `ranked_on`. `mean_rank`: over the metrics
+    of `ranked_on`, 1 is best, ties share their mean; trivial rows have none. `places`: metric -> method -> rank, best
+    first, of the methods that have values, judged on the pairs where all of those have one. `best`, `second`: the
+    methods that share that place. `differences`: metric -> method -> difference to the first of `places`. `spread`:
+    group -> metric, for groups of two runs and more. `resamples` and `seed` are those of the intervals.
     """
 
     methods: tuple[str, ...]
@@ -122,7 +122,7 @@ def ranks(losses: Float[Array, "*rows methods"]) -> Float[Array, "*rows methods"
 
 
 def percentiles(samples: Float[Array, "resamples *cells"]) -> tuple[Array, Array]:
-    """Ends of the 95 % percentile interval along the first axis, NaN samples left out. Not interpolated: inf may occur."""
+    """Ends of the 95 % interval along the first axis, NaN samples left out; not interpolated, for there may be inf."""
     ordered = np.sort(samples, axis=0)  # NaN last
     last = np.maximum((~np.isnan(samples)).sum(0) - 1, 0)
     tail = (1 - LEVEL) / 2
@@ -198,7 +198,7 @@ def rank(
     led = sorted(mean_rank, key=lambda name: mean_rank[name].mean)
     return Ranking(
         methods=(*led, *(m for m in methods if m not in mean_rank), *(m for m in rows if m in nothing)),
-        metrics=metrics,
+        metrics=(*ranked_on, *(m for m in metrics if m not in ranked_on)),
         trivial=nothing,
         better={metric: better[metric] for metric in metrics},
         pairs=pairs,

@@ -40,23 +40,15 @@ def formats(ranking: Ranking) -> dict[str, str]:
     return {m: digits(row[m].mean for row in ranking.cells.values()) for m in ranking.metrics}
 
 
-def notes(ranking: Ranking) -> list[str]:
-    """What a reader must know before quoting the table, a sentence each: basis of the ranks, what is left out, why."""
-    told = []
+def basis(ranking: Ranking) -> list[str]:
+    """What the ranks rest on and what the means leave out, a sentence each."""
+    told = ["No mean rank: there is no metric left to rank methods on."]
     if ranking.mean_rank:
-        told.append(
+        told = [
             f"Mean rank: over {len(ranking.ranked_on)} metrics ({', '.join(ranking.ranked_on)}), each ranked by its "
             f"mean over {ranking.pairs} pairs, 1 is best; in brackets the bootstrap 95 % interval over pairs "
             f"({ranking.resamples} resamples, seed {ranking.seed})."
-        )
-    else:
-        told.append("No mean rank: there is no metric left to rank methods on.")
-    if ranking.greyed:
-        told.append("A metric on which a row that fuses nothing is beaten by no method does not tell fusion from none.")
-    told += [f"Not ranked on {metric}: {reason}" for metric, reason in ranking.greyed.items()]
-    statistics = [m for m in ranking.metrics if ranking.better[m] is None]
-    if statistics:
-        told.append(f"Not ranked on {', '.join(statistics)}: a statistic without direction.")
+        ]
     absolute = [m for m in ranking.ranked_on if ranking.better[m] == 0]
     if absolute:
         told.append(f"Closer to zero is better for {', '.join(absolute)}: ranked by the mean of |value|.")
@@ -74,6 +66,17 @@ def notes(ranking: Ranking) -> list[str]:
         )
     if ranking.pairs == 1:
         told.append("One pair has no deviation, and its intervals say nothing.")
+    if ranking.greyed:
+        told.append("A metric on which a row that fuses nothing is beaten by no method does not tell fusion from none.")
+    return told
+
+
+def notes(ranking: Ranking) -> list[str]:
+    """What a reader must know before quoting the table: its basis, and why each metric is not ranked on that is not."""
+    statistics = [m for m in ranking.metrics if ranking.better[m] is None]
+    told = [*basis(ranking), *(f"Not ranked on {metric}: {reason}" for metric, reason in ranking.greyed.items())]
+    if statistics:
+        told.append(f"Not ranked on {', '.join(statistics)}: a statistic without direction.")
     return told
 
 
@@ -128,21 +131,21 @@ def table_markdown(ranking: Ranking, metrics: Mapping[str, Metric]) -> str:
     form, place = formats(ranking), places(ranking)
     head = ["#", "method", "mean rank [95 %]"]
     for m in ranking.metrics:
-        name = f"{_markdown(m)} {ARROW[ranking.better[m]]}".strip()
+        name = f"{markdown(m)} {ARROW[ranking.better[m]]}".strip()
         head.append(name if m in ranking.ranked_on else f"({name})")
     lines = [_row(head), _row(["--:", ":--", *["--:"] * (len(head) - 2)])]
     for method in ranking.methods:
         rank = ranking.mean_rank.get(method)
-        cells = [place[method], _markdown(method), f"{rank.mean:.2f} [{rank.low:.2f}, {rank.high:.2f}]" if rank else ""]
+        cells = [place[method], markdown(method), f"{rank.mean:.2f} [{rank.low:.2f}, {rank.high:.2f}]" if rank else ""]
         for m in ranking.metrics:
             cells.append(_marked(ranking, method, m, form[m], "**{}**".format, "*{}*".format))
         lines.append(_row(cells))
-    lines += ["", "**best**, *second*, (not ranked on).", "", *(f"* {_markdown(note)}" for note in notes(ranking)), ""]
+    lines += ["", "**best**, *second*, (not ranked on).", "", *(f"* {markdown(note)}" for note in notes(ranking)), ""]
     lines += [_row(["metric", "direction", "unit", "range", "what it says", "source"]), _row([":--"] * 6)]
     for m in ranking.metrics:
         card = metrics[m]
         told = [m, WORDS[ranking.better[m]], card.unit, str(card.range), card.summary, card.source]
-        lines.append(_row([_markdown(text) for text in told]))
+        lines.append(_row([markdown(text) for text in told]))
     return "\n".join(lines) + "\n"
 
 
@@ -156,8 +159,8 @@ def table_latex(ranking: Ranking, metrics: Mapping[str, Metric]) -> str:
     for m in ranking.metrics:
         card = metrics[m]
         told = [card.unit and f"unit {card.unit}", f"range {card.range}", card.summary, card.source]
-        lines.append(_comment(f"{m}: {WORDS[ranking.better[m]]}; {'; '.join(text for text in told if text)}"))
-    lines += [_comment(note) for note in notes(ranking)]
+        lines.append(comment(f"{m}: {WORDS[ranking.better[m]]}; {'; '.join(text for text in told if text)}"))
+    lines += [comment(note) for note in notes(ranking)]
     arrow = {1: " $\\uparrow$", -1: " $\\downarrow$", 0: " $\\to 0$", None: ""}
     for start in range(0, len(ranking.metrics), PER_BLOCK):
         block = ranking.metrics[start : start + PER_BLOCK]
@@ -195,9 +198,9 @@ def sweep_table(rows: Sequence[Mapping[str, object]]) -> str:
         values = [row.get(name) for row in rows]
         floats = [value for value in values if isinstance(value, float)]
         form = digits(floats)
-        texts = [number(v, form) if isinstance(v, float) else "" if v is None else _markdown(str(v)) for v in values]
+        texts = [number(v, form) if isinstance(v, float) else "" if v is None else markdown(str(v)) for v in values]
         numeric = all(v is None or (isinstance(v, int | float) and not isinstance(v, bool)) for v in values)
-        head = _markdown(name)
+        head = markdown(name)
         size = max(3, len(head), *map(len, texts)) if texts else max(3, len(head))
         side = ">" if numeric else "<"
         table.append([f"{head:{side}{size}}", "-" * (size - 1) + (":" if numeric else "-")])
@@ -235,13 +238,15 @@ def _grey(text: str) -> str:
     return f"\\textcolor{{gray}}{{{text}}}"
 
 
-def _comment(text: str) -> str:
+def comment(text: str) -> str:
+    """The text as a LaTeX comment of one line."""
     return "% " + " ".join(text.split())
 
 
-def _markdown(text: str) -> str:
+def markdown(text: str) -> str:
+    """The text on one line, with everything escaped that Markdown or HTML would read as markup."""
     plain = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return re.sub(r"([\\`*_\[\]|~])", r"\\\1", plain)
+    return re.sub(r"([\\`*\[\]|~]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9]))", r"\\\1", plain)
 
 
 def _latex(text: str) -> str:
