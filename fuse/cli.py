@@ -40,13 +40,12 @@ def _train(cfg: DictConfig) -> float | None:
         settings = resumed(cfg, out) if cfg.run.resume else plain(cfg)
         settings["run"] = vars(typed({**settings["run"], "dir": str(out)}))
         OmegaConf.save(OmegaConf.create(settings), out / "config.yaml")
-        from fuse import train
+        from fuse import evaluate, report, train
 
         best = train.run(settings, out)
         if settings["run"]["evaluate"]:
-            from fuse import evaluate
-
             say(evaluate.after_training(settings, out))
+        report.run_page(out)
     except (InputError, KeyboardInterrupt) as problem:
         if not sweep:
             discard_empty(out)

@@ -1,9 +1,8 @@
 """Judging: every method on every picture, one row each, then tables and pages."""
 
 import csv
-import logging
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +10,52 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from fuse import methods as ways
+from fuse import report
+from fuse.config import build, check
 from fuse.data import color, io
 from fuse.data.sample import Sample
 from fuse.errors import InputError
 from fuse.methods import Method
 from fuse.metrics import METRICS, applicable, measure
+from fuse.update import pick
 
-log = logging.getLogger(__name__)
+# What every number here rests on; it is written into every result.
+PROTOCOL = {
+    "name": "fuse-1",
+    "picture": "8 bit as stored; no stretch, no resizing, no crop",
+    "luma": "floor(0.298936 R + 0.587043 G + 0.114021 B + 0.5)",
+    "range": "0..255, computed in float64",
+    "sources": "values against several sources are combined as each metric states",
+    "mean": "over the pairs of the split",
+}
+
+
+def command(cfg: dict[str, Any], out: Path) -> tuple[str, list[str]]:
+    """What `fuse-eval` does: the table, and what failed.
+
+    Raises:
+        InputError: the configuration cannot be used, or nothing could be judged.
+    """
+    given = [cfg["ckpt"]] if cfg["ckpt"] else []
+    given += cfg["method"] if isinstance(cfg["method"], list) else [cfg["method"]] if cfg["method"] else []
+    if not given:
+        raise InputError("nothing to judge: give ckpt=PATH, method=NAME, or method=[NAME,PATH,...]")
+    if problems := check(cfg):
+        raise InputError("\n".join(problems))
+    torch.set_flush_denormal(True)
+    device, data = pick(cfg["device"]), build(cfg["data"])
+    methods = [ways.resolve(str(name), device, cfg["tile"], cfg["trust"]) for name in given]
+    trivial = ways.trivial(data.roles) if cfg["trivial"] else []
+    return run(methods, data, cfg["split"], out, cfg["metrics"], trivial)
+
+
+def after_training(cfg: dict[str, Any], run_folder: Path) -> str:
+    """Judge the best checkpoint of a run beside a classical rule, on the split test, into `eval/` of the run folder."""
+    device = pick(cfg["run"]["device"])
+    data, trained = build(cfg["data"]), ways.resolve(str(run_folder), device)
+    methods = [trained._replace(name="trained"), ways.resolve("laplacian", device)]
+    return run(methods, data, "test", run_folder / "eval", None, ways.trivial(data.roles))[0]
 
 
 def scores(fused: Tensor, sample: Sample, names: Iterable[str] | None = None) -> dict[str, float]:
@@ -53,14 +91,12 @@ def run(
     data: Any,
     split: str,
     out: Path,
-    about: Mapping[str, Any],
     names: Sequence[str] | None = None,
     trivial: Sequence[Method] = (),
 ) -> tuple[str, list[str]]:
     """Judge `methods` (and the `trivial` rows) on a split into the folder `out`; the table, and what failed.
 
-    A picture that fails is listed and the others go on. `about` is what the reader of the results must know
-    (protocol, versions) and goes into `summary.json` beside what is found here.
+    A picture that fails is listed and the others go on.
 
     Raises:
         InputError: nothing at all could be judged.
@@ -94,14 +130,13 @@ def run(
 
     fetch = pictures(methods, data, split, out)
     facts = {
+        "protocol": PROTOCOL,
         "data": {"name": data.name, "split": split, "identity": data.identity(split), "pairs": len(stems)},
         "methods": {method.name: dict(method.facts) for method in everyone},
         "failures": failures,
     }
     metrics = {name: METRICS[name] for name in names}
-    from fuse import report
-
-    text = report.write(out, rows, metrics, {row.name for row in trivial}, {**about, **facts}, fetch)
+    text = report.write(out, rows, metrics, {row.name for row in trivial}, facts, fetch)
     return text, failures
 
 
