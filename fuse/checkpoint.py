@@ -114,6 +114,11 @@ def locate(path: Path) -> Path:
     raise InputError(f"{path} holds no checkpoint; give a run folder or a folder with {FUSER} and config.json")
 
 
+def present(path: Path) -> bool:
+    """Whether a folder is meant as a checkpoint or a run, whole or not."""
+    return any((path / name).exists() for name in (FUSER, "config.json", "config.yaml", "best", "last"))
+
+
 def load(path: Path, trust: Sequence[str] = ()) -> tuple[nn.Module, dict[str, Any]]:
     """Fuser of a checkpoint or run folder, ready for use, and its `config.json`. Nothing in the folder is executed.
 

@@ -40,11 +40,11 @@ def _train(cfg: DictConfig) -> float | None:
         settings = resumed(cfg, out) if cfg.run.resume else plain(cfg)
         settings["run"] = vars(typed({**settings["run"], "dir": str(out)}))
         OmegaConf.save(OmegaConf.create(settings), out / "config.yaml")
-        from fuse import evaluate, report, train
+        from fuse import judge, report, train
 
         best = train.run(settings, out)
         if settings["run"]["evaluate"]:
-            say(evaluate.after_training(settings, out))
+            say(judge.after_training(settings, out))
         report.run_page(out)
     except (InputError, KeyboardInterrupt) as problem:
         if not sweep:
@@ -59,11 +59,11 @@ def _train(cfg: DictConfig) -> float | None:
 
 @hydra.main(config_path=CONF, config_name="eval", version_base="1.3")
 def _evaluate(cfg: DictConfig) -> None:
-    from fuse import evaluate
+    from fuse import judge
 
     out = Path(HydraConfig.get().runtime.output_dir)
     try:
-        text, failures = evaluate.command(plain(cfg), out)
+        text, failures = judge.command(plain(cfg), out)
     except InputError:
         discard_empty(out)
         raise

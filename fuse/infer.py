@@ -50,7 +50,9 @@ def fuse(fuser: nn.Module, sources: Sequence[Tensor], tile: int | None = None) -
             "fused pixel by pixel; bring them to one size and depth first"
         )
     depth = depths.pop()
-    full = 65535.0 if depth == torch.uint16 else 255.0
+    full = 1.0 if depth.is_floating_point else {torch.uint8: 255.0, torch.uint16: 65535.0}.get(depth)
+    if full is None:
+        raise InputError(f"pictures of {depth} are not known here; give 8 or 16 bit integers, or floats in [0, 1]")
     device = next((p.device for p in fuser.parameters()), torch.device("cpu"))
     pictures = [x.to(device).float() / full for x in sources]
     facts, coloured = traits(fuser), any(x.shape[1] == 3 for x in sources)
@@ -71,6 +73,8 @@ def fuse(fuser: nn.Module, sources: Sequence[Tensor], tile: int | None = None) -
                 fused = color.grey_from_luma(result, facts.luma)
     if not bool(torch.isfinite(fused).all()):
         raise InputError(f"{type(fuser).__name__} made pixels that are not numbers; its weights are damaged")
+    if depth.is_floating_point:
+        return fused.clamp(0, 1).to(depth).cpu()
     return (fused.clamp(0, 1) * full).round().to(depth).cpu()
 
 

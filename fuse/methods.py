@@ -26,25 +26,38 @@ class Method(NamedTuple):
     facts: Mapping[str, Any]
 
 
-def resolve(
-    given: str, device: torch.device, tile: int | None = None, trust: Sequence[str] = ()
-) -> Method:
-    """The method that a word on the command line means: a rule's name, else a path.
+def fuser(given: str, device: torch.device, trust: Sequence[str] = ()) -> tuple[nn.Module, dict[str, Any]]:
+    """The rule of that name, or the network of a checkpoint or run folder, and what it is.
 
     Raises:
-        InputError: neither; or a folder that is no checkpoint and has no pictures.
+        InputError: neither.
     """
     if given in RULES:
-        return network(given, RULES[given]().to(device), {"kind": "rule"}, tile)
+        return RULES[given]().to(device), {"kind": "rule"}
     path = Path(given).expanduser()
     if not path.is_dir():
         raise InputError(f"method '{given}' is neither a rule nor a folder; {near(given, RULES)}")
-    name = "-".join(part for part in path.resolve().parts[-2:])
-    if (path / "config.yaml").exists() or (path / "config.json").exists() or (path / "best").is_dir():
-        fuser, card = checkpoint.load(path, trust)
-        facts = {"kind": "checkpoint", "path": str(path), "weights": checkpoint.digest(path), "step": card.get("step")}
-        return network(name, fuser.to(device), facts, tile)
-    return folder(name, path)
+    found, card = checkpoint.load(path, trust)
+    facts = {"kind": "checkpoint", "path": str(path), "weights": checkpoint.digest(path), "step": card.get("step")}
+    return found.to(device), facts
+
+
+def resolve(given: str, device: torch.device, tile: int | None = None, trust: Sequence[str] = ()) -> Method:
+    """The method that a word on the command line means: a rule, a checkpoint or run folder, a folder of pictures.
+
+    Raises:
+        InputError: none of these, or a folder that holds neither.
+    """
+    path = Path(given).expanduser()
+    if given not in RULES and path.is_dir() and not checkpoint.present(path):
+        return folder(label(path), path)
+    found, facts = fuser(given, device, trust)
+    return network(given if given in RULES else label(path), found, facts, tile)
+
+
+def label(path: Path) -> str:
+    """Row name of a folder: its last two parts, which tell runs apart."""
+    return "-".join(path.resolve().parts[-2:])
 
 
 def network(name: str, fuser: nn.Module, facts: Mapping[str, Any], tile: int | None = None) -> Method:

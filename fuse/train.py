@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 import fuse
-from fuse import checkpoint, evaluate, infer
+from fuse import checkpoint, infer, judge
 from fuse.config import Run, build, check, construct, near
 from fuse.data.patches import Patches
 from fuse.data.sample import Sample
@@ -135,7 +135,7 @@ def validate(fuser: nn.Module, samples: list[Sample]) -> tuple[dict[str, float],
     rows, strips = [], {}
     for sample in samples:
         fused = infer.fuse(fuser, sample.sources)
-        rows.append(evaluate.scores(fused, sample))
-        strips[sample.names[0]] = evaluate.strip(fused, sample)
+        rows.append(judge.scores(fused, sample))
+        strips[sample.names[0]] = judge.strip(fused, sample)
     fuser.train()
     return {name: sum(row[name] for row in rows) / len(rows) for name in rows[0]}, strips

@@ -1,0 +1,98 @@
+"""`fuse-list`: what there is, one line each, or as JSON."""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from fuse.config import CONF
+
+Card = dict[str, Any]
+
+
+def models() -> list[Card]:
+    """Networks of `conf/model/` with the parameters of what is used to fuse."""
+    from fuse.config import build
+
+    cards = []
+    for name, text, node in group("model"):
+        fuser = build(node["model"]["fuser"])
+        count = sum(p.numel() for p in fuser.parameters())
+        protocol = node["model"]["step"]["_target_"].rpartition(".")[2].lower()
+        cards.append({"name": name, "parameters": count, "training": protocol, "about": text})
+    return cards
+
+
+def data() -> list[Card]:
+    """Data sets of `conf/data/`."""
+    cards = []
+    for name, text, node in group("data"):
+        node = node.get("data", node)
+        cards.append({"name": name, "task": node.get("task", "focus"), "roles": node.get("roles", []), "about": text})
+    return cards
+
+
+def losses() -> list[Card]:
+    """Recipes of `conf/loss/` with their weights."""
+    return [
+        {"name": name, "weights": {key: term["weight"] for key, term in node.items() if key != "range"}, "about": text}
+        for name, text, node in group("loss")
+    ]
+
+
+def metrics() -> list[Card]:
+    """Every metric with its direction and unit."""
+    from fuse.metrics import METRICS
+
+    words = {1: "higher is better", -1: "lower is better", 0: "closer to zero is better", None: "no direction"}
+    return [
+        {"name": name, "better": words[m.better], "unit": m.unit, "range": m.range, "about": m.summary, "source": m.source}
+        for name, m in METRICS.items()
+    ]
+
+
+def methods() -> list[Card]:
+    """Rules that fuse without weights."""
+    from fuse.methods import RULES
+
+    return [
+        {"name": name, "parameters": 0, "about": (rule.__doc__ or "").strip().splitlines()[0]}
+        for name, rule in RULES.items()
+    ]
+
+
+KINDS: dict[str, Callable[[], list[Card]]] = {
+    "models": models, "data": data, "losses": losses, "metrics": metrics, "methods": methods
+}
+
+
+def group(name: str) -> list[tuple[str, str, Card]]:
+    """Name, first comment line and content of every file of a configuration group."""
+    from omegaconf import OmegaConf
+
+    found = []
+    for path in sorted(Path(CONF, name).glob("*.yaml")):
+        said = [line[2:] for line in path.read_text().splitlines() if line.startswith("# ") and "@package" not in line]
+        found.append((path.stem, said[0] if said else "", OmegaConf.to_container(OmegaConf.load(path), resolve=False)))
+    return found  # type: ignore[return-value]
+
+
+def main(words: list[str] | None = None) -> None:
+    """The command."""
+    parser = argparse.ArgumentParser("fuse-list", description="What there is: one line each.")
+    parser.add_argument("kind", nargs="?", choices=list(KINDS), help="all kinds if left out")
+    parser.add_argument("--json", action="store_true", help="as JSON")
+    asked = parser.parse_args(words)
+    found = {kind: KINDS[kind]() for kind in ([asked.kind] if asked.kind else KINDS)}
+    if asked.json:
+        json.dump(found[asked.kind] if asked.kind else found, sys.stdout, indent=1)
+        print()
+        return
+    for kind, cards in found.items():
+        print(f"{kind}:")
+        width = max(len(card["name"]) for card in cards)
+        for card in cards:
+            facts = [f"{key} {value}" for key, value in card.items() if key not in ("name", "about") and value not in ("", [])]
+            print(f"  {card['name']:{width}}  {card['about']}" + (f"  [{'; '.join(facts)}]" if facts else ""))
