@@ -59,17 +59,18 @@ def entry(
     ranking: Ranking,
     max_side: int = 640,
 ) -> dict[str, object]:
-    """What the viewer needs of one pair: its pictures by name, embedded, and the scores of those that are methods.
+    """What the viewer needs of one pair: its pictures, embedded; the methods by rank, with their scores.
 
     A list of entries, not an object by name: to the page's script a method may be called 7 or __proto__.
     """
     form = formats(ranking)
     shown = []
-    for name, picture in pictures.items():
+    order = [name for name in pictures if name not in rows] + [name for name in ranking.methods if name in pictures]
+    for name in order:
         scores = rows[name].get(pair, {}) if name in rows else {}
         kind = "method" if name in rows else "reference" if name == "reference" else "source"
         values = [number(scores.get(m, math.nan), form[m]) for m in ranking.metrics] if name in rows else []
-        shown.append({"label": name, "kind": kind, "src": embed(picture, max_side), "values": values})
+        shown.append({"label": name, "kind": kind, "src": embed(pictures[name], max_side), "values": values})
     return {"name": pair, "pictures": shown}
 
 

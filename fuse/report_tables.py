@@ -170,17 +170,15 @@ def table_latex(ranking: Ranking, metrics: Mapping[str, Metric]) -> str:
             grey = _grey if m not in ranking.ranked_on else str
             names.append(grey(_latex(m) + arrow[ranking.better[m]]))
             units.append(grey(_latex(metrics[m].unit)) if metrics[m].unit else "")
-        lines += [_tex_row(names), _tex_row(units), "\\midrule"]
+        lines += [_tex_row(names), *([_tex_row(units)] if any(units) else []), "\\midrule"]
         for method in ranking.methods:
             if method in ranking.trivial and lines[-1] != "\\midrule" and not _trivial_before(ranking, method):
                 lines.append("\\midrule")
             rank = ranking.mean_rank.get(method)
             cells = [place[method], _latex(method), f"{rank.mean:.2f}" if rank else ""]
             for m in block:
-                text = _marked(
-                    ranking, method, m, form[m], lambda t: f"\\textbf{{{t}}}", lambda t: f"\\underline{{{t}}}"
-                )
-                text = text.replace("inf", "$\\infty$") if "inf" in text else re.sub("-(?=[0-9])", "$-$", text)
+                text = _marked(ranking, method, m, form[m], "\\textbf{{{}}}".format, "\\underline{{{}}}".format)
+                text = re.sub("-(?=[0-9$])", "$-$", re.sub("inf(?=}|$)", "$\\\\infty$", text))
                 cells.append(text if m in ranking.ranked_on else _grey(text))
             lines.append(_tex_row(cells))
         lines += ["\\bottomrule", "\\end{tabular}", ""]
