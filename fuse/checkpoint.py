@@ -16,11 +16,12 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import nn
+from torch import Tensor, nn
 
 from fuse.errors import InputError
 
 FUSER = "fuser.safetensors"
+LARGEST_CONFIG = 2**20  # bytes; ours have a thousand
 
 
 def save(
@@ -35,7 +36,9 @@ def save(
     settle(folder)
     making.mkdir(parents=True)
     for name, network in networks.items():
-        save_file({key: value.contiguous() for key, value in network.state_dict().items()}, making / f"{name}.safetensors")
+        save_file(
+            {key: value.contiguous() for key, value in network.state_dict().items()}, making / f"{name}.safetensors"
+        )
     (making / "config.json").write_text(json.dumps(config, indent=1))
     (making / "metrics.json").write_text(json.dumps(metrics, indent=1))
     torch.save(dict(state), making / "state.pt")
@@ -64,29 +67,44 @@ def settle(folder: Path) -> None:
 
 
 def restore(folder: Path, networks: Mapping[str, nn.Module]) -> dict[str, Any]:
-    """Load the networks of a checkpoint in place and return its state.
+    """Load the networks of a checkpoint in place and return its state; a save that was cut off is settled first.
 
     Raises:
         InputError: the checkpoint is not there, damaged, or of other networks.
     """
+    settle(folder)
+    if not folder.is_dir():
+        raise InputError(f"{folder} is not there: the run stopped before its first checkpoint; start it anew")
     for name, network in networks.items():
-        fill(network, folder / f"{name}.safetensors")
+        path = folder / f"{name}.safetensors"
+        network.load_state_dict(fitting(weights(path), network, path))
     try:
-        return torch.load(folder / "state.pt", weights_only=True)
+        state = torch.load(folder / "state.pt", weights_only=True)
     except Exception as problem:  # torch gives no common type for a damaged or forbidden pickle
-        raise InputError(f"{folder / 'state.pt'} cannot be resumed from: {str(problem).splitlines()[0]}") from problem
+        raise InputError(f"{folder / 'state.pt'} cannot be resumed from: {first_line(problem)}") from problem
+    if not isinstance(state, dict):
+        raise InputError(f"{folder / 'state.pt'} cannot be resumed from: it holds a {type(state).__name__}")
+    return state
 
 
-def fill(network: nn.Module, path: Path) -> None:
-    """Copy weights from a safetensors file into a network, name by name and shape by shape.
+def weights(path: Path) -> dict[str, Tensor]:
+    """Tensors of a safetensors file by name.
 
     Raises:
-        InputError: the file is missing or damaged, or its names or shapes are not the network's.
+        InputError: the file is missing or damaged.
     """
     try:
-        stored = load_file(path)
+        return load_file(path)
     except (OSError, SafetensorError) as problem:
-        raise InputError(f"{path} cannot be read as weights: {str(problem).splitlines()[0]}") from problem
+        raise InputError(f"{path} cannot be read as weights: {first_line(problem)}") from problem
+
+
+def fitting(stored: dict[str, Tensor], network: nn.Module, path: Path) -> dict[str, Tensor]:
+    """The weights themselves, if their names and shapes are the network's.
+
+    Raises:
+        InputError: they are not.
+    """
     own = network.state_dict()
     wrong = [f"{key} is missing" for key in own.keys() - stored.keys()]
     wrong += [f"{key} is unknown" for key in stored.keys() - own.keys()]
@@ -97,20 +115,22 @@ def fill(network: nn.Module, path: Path) -> None:
     ]
     if wrong:
         raise InputError(f"{path} does not fit {type(network).__name__}: {'; '.join(sorted(wrong)[:3])}")
-    network.load_state_dict(stored)
+    return stored
 
 
 def locate(path: Path) -> Path:
     """The checkpoint folder that a path means: itself, or the `best` (else `last`) of a run folder.
 
+    Where a save was cut off, or is going on, it is the whole checkpoint beside it. Nothing is changed, since a run may
+    still be writing here.
+
     Raises:
         InputError: there is none.
     """
     for folder in (path, path / "best", path / "last"):
-        if folder != path:
-            settle(folder)
-        if (folder / FUSER).is_file():
-            return folder
+        for beside in (folder, *(folder.parent / f"{folder.name}.{mark}" for mark in ("ready", "old"))):
+            if (beside / FUSER).is_file():
+                return beside
     raise InputError(f"{path} holds no checkpoint; give a run folder or a folder with {FUSER} and config.json")
 
 
@@ -126,20 +146,30 @@ def load(path: Path, trust: Sequence[str] = ()) -> tuple[nn.Module, dict[str, An
         InputError: no checkpoint, damaged files, or a network class from outside `fuse` and the `trust`ed packages.
     """
     folder = locate(path)
+    described = folder / "config.json"
     try:
-        config = json.loads((folder / "config.json").read_text())
+        if described.stat().st_size > LARGEST_CONFIG:
+            raise ValueError(f"it has more than {LARGEST_CONFIG} bytes")
+        config = json.loads(described.read_text())
         node = dict(config["fuser"])
         target = node.pop("_target_")
-    except (OSError, ValueError, KeyError, TypeError) as problem:
-        raise InputError(f"{folder / 'config.json'} does not say how to build its fuser: {problem}") from problem
+        nested = "_target_" in json.dumps(node)
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as problem:
+        raise InputError(f"{described} does not say how to build its fuser: {problem!r}") from problem
     network_class = trusted_class(target, trust)
-    if "_target_" in json.dumps(node):
-        raise InputError(f"{folder / 'config.json'} nests constructors in the arguments of {target}; that is refused")
+    if nested:
+        raise InputError(f"{described} nests constructors in the arguments of {target}; that is refused")
+    stored = weights(folder / FUSER)
     try:
+        if target.startswith("fuse."):  # sizes that the file does not have are refused before memory is taken for them
+            with torch.device("meta"):
+                fitting(stored, network_class(**node), folder / FUSER)
         fuser = network_class(**node)
-    except (TypeError, ValueError) as problem:
-        raise InputError(f"{target} of {folder} cannot be built: {problem}") from problem
-    fill(fuser, folder / FUSER)
+    except InputError:
+        raise
+    except (TypeError, ValueError, ArithmeticError, RuntimeError) as problem:
+        raise InputError(f"{target} of {folder} cannot be built: {first_line(problem)}") from problem
+    fuser.load_state_dict(fitting(stored, fuser, folder / FUSER))
     return fuser.eval(), config
 
 
@@ -162,7 +192,7 @@ def trusted_class(target: Any, trust: Sequence[str] = ()) -> type[nn.Module]:
     module_name, _, name = target.rpartition(".")
     try:
         found = getattr(importlib.import_module(module_name), name, None)
-    except ImportError as problem:
+    except (ImportError, ValueError) as problem:  # no such module; a name that no module can have
         raise refusal from problem
     if not (isinstance(found, type) and issubclass(found, nn.Module) and found.__module__ == module_name):
         raise refusal
@@ -174,3 +204,6 @@ def digest(path: Path) -> str:
     return hashlib.sha256((locate(path) / FUSER).read_bytes()).hexdigest()[:12]
 
 
+def first_line(problem: BaseException) -> str:
+    """What an exception says, without the explanations that PyTorch adds below."""
+    return str(problem).partition("\n")[0]

@@ -26,7 +26,7 @@ def read(prefix: Path) -> dict[str, np.ndarray]:
         raise InputError(f"{index_path} is no TensorFlow checkpoint index")
     try:
         return dict(_tensors(index, data))
-    except (IndexError, ValueError, KeyError) as problem:
+    except (LookupError, ValueError, TypeError, OverflowError) as problem:
         raise InputError(f"{prefix} is damaged: {problem}") from problem
 
 

@@ -12,7 +12,11 @@ GREY = 128 / 255  # chroma of a colourless pixel
 
 # Rows are Y, Cb, Cr over R, G, B; offsets on 0..255. "full" is JPEG's, "limited" what MATLAB's rgb2ycbcr does.
 _FORWARD = {
-    "full": ((0.299, 0.587, 0.114), (-0.299 * 0.564, -0.587 * 0.564, 0.886 * 0.564), (0.701 * 0.713, -0.587 * 0.713, -0.114 * 0.713)),
+    "full": (
+        (0.299, 0.587, 0.114),
+        (-0.299 * 0.564, -0.587 * 0.564, 0.886 * 0.564),
+        (0.701 * 0.713, -0.587 * 0.713, -0.114 * 0.713),
+    ),
     "limited": ((0.257, 0.504, 0.098), (-0.148, -0.291, 0.439), (0.439, -0.368, -0.071)),
 }
 _OFFSET = {"full": 0.0, "limited": 16 / 255}
@@ -33,7 +37,7 @@ def split(picture: Float[Tensor, "b c h w"], luma: Luma) -> tuple[Float[Tensor, 
 
 
 def join(y: Float[Tensor, "b 1 h w"], chroma: Float[Tensor, "b 2 h w"], luma: Luma) -> Float[Tensor, "b 3 h w"]:
-    """RGB of luma and chroma, all in [0, 1]; the inverse of `split`, to the digits its coefficients have. Not clipped."""
+    """RGB of luma and chroma in [0, 1]; the inverse of `split`, to the digits its coefficients have. Not clipped."""
     ycc = torch.cat([y - _OFFSET[luma], chroma - GREY], dim=1)
     return torch.einsum("ck,bkhw->bchw", ycc.new_tensor(_INVERSE[luma]), ycc)
 

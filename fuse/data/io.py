@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+os.environ.setdefault("OPENCV_LOG_LEVEL", "OFF")  # a broken file gets one message, ours
 import cv2
 import numpy as np
 import torch
@@ -39,17 +40,19 @@ def decode(data: bytes, name: str = "picture") -> Tensor:
         InputError: not a picture, a depth other than 8 or 16 bit, or transparency that would be lost.
     """
     raw = np.frombuffer(data, np.uint8)
-    stored = cv2.imdecode(raw, cv2.IMREAD_UNCHANGED) if raw.size else None
-    if stored is None:
+    try:
+        stored = cv2.imdecode(raw, cv2.IMREAD_UNCHANGED) if raw.size else None
+        # Only this flag turns the picture upright, and it drops an alpha channel.
+        pixels = None if stored is None else cv2.imdecode(raw, cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH)
+    except cv2.error as problem:  # a header that promises more pixels than OpenCV allows
+        raise InputError(f"{name} cannot be read as a picture: {problem.err}") from problem
+    if stored is None or pixels is None:
         raise InputError(f"{name} cannot be read as a picture; allowed are {', '.join(SUFFIXES)}")
-    if stored.dtype not in (np.uint8, np.uint16):
+    full = {"uint8": 255, "uint16": 65535}.get(stored.dtype.name)
+    if full is None:
         raise InputError(f"{name} holds {stored.dtype} values; allowed are 8 and 16 bit integers")
-    if stored.ndim == 3 and stored.shape[2] == 4:
-        if stored[..., 3].min() < np.iinfo(stored.dtype).max:
-            raise InputError(f"{name} has transparent pixels, which fusion would lose; flatten it first")
-        pixels = stored[..., :3]
-    else:
-        pixels = cv2.imdecode(raw, cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH)  # this flag turns the picture upright
+    if stored.ndim == 3 and stored.shape[2] == 4 and stored[..., 3].min() < full:
+        raise InputError(f"{name} has transparent pixels, which fusion would lose; flatten it first")
     if pixels.ndim == 2:
         return torch.from_numpy(pixels)[None]
     return torch.from_numpy(np.ascontiguousarray(pixels[..., ::-1].transpose(2, 0, 1)))

@@ -46,8 +46,13 @@ class Patches:
     ) -> None:
         """
         Raises:
-            InputError: no pictures, sources of unequal size, or pictures smaller than a patch.
+            InputError: no pictures, sources of unequal size, pictures smaller than a patch, or an unusable setting.
         """
+        if order not in ("random", "grid") or min(size, batch, stride) < 1:
+            raise InputError(
+                f"model.patches: order={order}, size={size}, batch={batch}, stride={stride}; order is random or grid, "
+                "the others are at least 1"
+            )
         self.size, self.batch, self.shuffle, self.augment = size, batch, shuffle, augment
         planes: list[Tensor] = []
         starts, extents, offset = [], [], 0
@@ -56,10 +61,12 @@ class Patches:
             sizes = {tuple(picture.shape[-2:]) for picture in pictures}
             height, width = pictures[0].shape[-2:]
             if len(sizes) > 1:
-                raise InputError(f"{sample.names[0]}: sources of sizes {sorted(sizes)} cannot share windows; align them")
+                raise InputError(
+                    f"{sample.names[0]}: sources of sizes {sorted(sizes)} cannot share windows; align them"
+                )
             if min(height, width) < size:
                 raise InputError(
-                    f"{sample.names[0]} is {width}x{height}, smaller than a patch of {size}; set model.patches.size lower"
+                    f"{sample.names[0]} is {width}x{height}, smaller than a patch of {size}; lower model.patches.size"
                 )
             flat = [stored(picture, channels, luma).flatten() for picture in pictures]
             starts.append([offset + i * flat[0].numel() for i in range(len(flat))])

@@ -82,7 +82,7 @@ class Folders:
             )
 
     def identity(self, split: str) -> str:
-        """Twelve hex digits over the names and bytes of a split: two results with the same identity saw the same files."""
+        """Twelve hex digits over the names and bytes of a split: results with the same identity saw the same files."""
         digest = hashlib.sha256()
         for stem in self.stems(split):
             for role, paths in self._paths.items():
@@ -98,8 +98,9 @@ class Folders:
                 )
             roles = [*self.roles, *([self.reference] if self.reference else [])]
             self._paths = {role: io.pictures(self.folder / role) for role in roles}
-        every = [set(paths) for paths in self._paths.values()]
-        alone = sorted(set.union(*every) - set.intersection(*every))
+        every: list[set[str]] = [set(paths) for paths in self._paths.values()]
+        common = every[0].intersection(*every)
+        alone = sorted(every[0].union(*every) - common)
         if alone:
             log.warning("%s: %d stems lack a role and are left out: %s", self.name, len(alone), ", ".join(alone[:5]))
-        return sorted(set.intersection(*every))
+        return sorted(common)

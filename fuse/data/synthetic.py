@@ -12,11 +12,12 @@ from torch.nn import functional as F
 from fuse.data.sample import Sample
 from fuse.errors import InputError
 
+SMALLEST = 16  # pixels per side; the widest blur reaches over five
 GAMMA = 2.2  # a lens adds light, not code values: blur happens on linear intensities
 
 
 def texture(size: int, generator: torch.Generator) -> Float[Tensor, "3 s s"]:
-    """Random field in [0, 1] with amplitude 1/f^1.25, near the spectrum of natural scenes, mostly grey with a little colour."""
+    """Random field in [0, 1], mostly grey, with amplitude 1/f^1.25: near the spectrum of natural scenes."""
     frequency = torch.fft.fftfreq(size)
     radius = torch.hypot(frequency[:, None], frequency[None, :]).clamp_min(1 / size)
     noise = torch.randn(3, size, size, generator=generator)
@@ -79,7 +80,8 @@ def focus_pair(size: int, generator: torch.Generator) -> tuple[Tensor, Tensor, T
     near = front + (1 - mask) * defocus(sharp, radius)
     far = defocus(front, radius) + (1 - defocus(mask[None], radius)) * sharp
     truth = front + (1 - mask) * sharp
-    return tuple(picture.clamp(0, 1) ** (1 / GAMMA) for picture in (near, far, truth))
+    near, far, truth = (picture.clamp(0, 1) ** (1 / GAMMA) for picture in (near, far, truth))
+    return near, far, truth
 
 
 class Synthetic:
@@ -88,6 +90,15 @@ class Synthetic:
     task, roles, reference, name = "focus", ("near", "far"), "reference", "synthetic"
 
     def __init__(self, size: int = 160, train: int = 24, val: int = 4, test: int = 6, seed: int = 0) -> None:
+        """
+        Raises:
+            InputError: scenes too small to have a depth of field, or a split without scenes.
+        """
+        if size < SMALLEST or min(train, val, test) < 1:
+            raise InputError(
+                f"data.size={size}, data.train={train}, data.val={val}, data.test={test}: scenes have at least "
+                f"{SMALLEST} pixels per side, and every split at least one"
+            )
         self.size, self.seed = size, seed
         self.counts = {"train": train, "val": val, "test": test}
 
