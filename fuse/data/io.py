@@ -1,6 +1,7 @@
 """Picture files in and out, as tensors; the only place that knows OpenCV."""
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 os.environ.setdefault("OPENCV_LOG_LEVEL", "OFF")  # a broken file gets one message, ours
@@ -109,7 +110,8 @@ def write_bytes(path: Path, data: bytes) -> None:
         temporary.write_bytes(data)
         os.replace(temporary, path)
     except OSError as problem:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink()
         raise InputError(f"{path} cannot be written: {problem.strerror}") from problem
 
 
