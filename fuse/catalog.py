@@ -46,9 +46,16 @@ def metrics() -> list[Card]:
     """Every metric with its direction and unit."""
     from fuse.metrics import METRICS
 
-    words = {1: "higher is better", -1: "lower is better", 0: "closer to zero is better", None: "no direction"}
+    words = {1: "higher", -1: "lower", 0: "closer to zero", None: "none"}
     return [
-        {"name": name, "better": words[m.better], "unit": m.unit, "range": m.range, "about": m.summary, "source": m.source}
+        {
+            "name": name,
+            "better": words[m.better],
+            "unit": m.unit,
+            "range": m.range,
+            "about": m.summary,
+            "source": m.source,
+        }
         for name, m in METRICS.items()
     ]
 
@@ -64,7 +71,11 @@ def methods() -> list[Card]:
 
 
 KINDS: dict[str, Callable[[], list[Card]]] = {
-    "models": models, "data": data, "losses": losses, "metrics": metrics, "methods": methods
+    "models": models,
+    "data": data,
+    "losses": losses,
+    "metrics": metrics,
+    "methods": methods,
 }
 
 
@@ -94,5 +105,9 @@ def main(words: list[str] | None = None) -> None:
         print(f"{kind}:")
         width = max(len(card["name"]) for card in cards)
         for card in cards:
-            facts = [f"{key} {value}" for key, value in card.items() if key not in ("name", "about") and value not in ("", [])]
+            facts = [
+                f"{key} {value}"
+                for key, value in card.items()
+                if key not in ("name", "about") and value not in ("", [])
+            ]
             print(f"  {card['name']:{width}}  {card['about']}" + (f"  [{'; '.join(facts)}]" if facts else ""))

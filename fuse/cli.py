@@ -24,74 +24,82 @@ SOME_FAILED = 3
 
 def train() -> None:
     """The command `fuse-train`."""
-    guarded(_train, "train")
+    guarded("train", _train)
+    if Table.failed:
+        print("\n".join(["failed:", *Table.failed]), file=sys.stderr)
+        sys.exit(SOME_FAILED)
 
 
 def evaluate() -> None:
     """The command `fuse-eval`."""
-    guarded(_evaluate, "eval")
+    guarded("eval", _evaluate)
 
 
 @hydra.main(config_path=CONF, config_name="train", version_base="1.3")
 def _train(cfg: DictConfig) -> float | None:
     out = Path(HydraConfig.get().runtime.output_dir)
-    sweep = HydraConfig.get().mode is RunMode.MULTIRUN
-    try:
-        settings = resumed(cfg, out) if cfg.run.resume else plain(cfg)
-        settings["run"] = vars(typed({**settings["run"], "dir": str(out)}))
-        OmegaConf.save(OmegaConf.create(settings), out / "config.yaml")
-        from fuse import judge, report, train
-
-        best = train.run(settings, out)
-        if settings["run"]["evaluate"]:
-            say(judge.after_training(settings, out))
-        report.run_page(out)
-    except (InputError, KeyboardInterrupt) as problem:
-        if not sweep:
-            discard_empty(out)
-            raise
-        (out / "error.txt").write_text(f"{problem}\n")  # the other jobs of the sweep go on
-        log.error("%s", problem)
-        return None
-    say(str(os.path.relpath(out)))
-    return best
+    if HydraConfig.get().mode is RunMode.MULTIRUN:
+        try:
+            return one_run(cfg, out)
+        except InputError as problem:  # the other jobs of the sweep go on
+            (out / "error.txt").write_text(f"{problem}\n")
+            log.error("%s", problem)
+            return None
+    return guarded("train", one_run, cfg, out)
 
 
 @hydra.main(config_path=CONF, config_name="eval", version_base="1.3")
 def _evaluate(cfg: DictConfig) -> None:
-    from fuse import judge
-
     out = Path(HydraConfig.get().runtime.output_dir)
-    try:
-        text, failures = judge.command(plain(cfg), out)
-    except InputError:
-        discard_empty(out)
-        raise
-    say(text)
+    failures = guarded("eval", one_evaluation, cfg, out)
     if failures:
         print("\n".join(["failed:", *failures]), file=sys.stderr)
-    say(str(os.path.relpath(out)))
-    if failures:
         sys.exit(SOME_FAILED)
 
 
-def guarded(command: Callable[[], Any], name: str) -> None:
-    """Run a command; what the user can mend ends with one message and code 2, what is ours with a traceback and 1."""
+def one_run(cfg: DictConfig, out: Path) -> float | None:
+    """Train, write the page of the run, and judge what came out; the best validation score."""
+    if not cfg.run.resume and (out / "last").exists():
+        raise InputError(f"run.dir={out} holds a run already; add run.resume=true to go on with it, or name another")
+    settings = resumed(cfg, out) if cfg.run.resume else plain(cfg)
+    settings["run"] = vars(typed({**settings["run"], "dir": str(out)}))
+    OmegaConf.save(OmegaConf.create(settings), out / "config.yaml")
+    from fuse import judge, report, train
+
+    best = train.run(settings, out)
+    if settings["run"]["evaluate"]:
+        print(judge.after_training(settings, out))
+    report.run_page(out)
+    print(os.path.relpath(out), flush=True)
+    return best
+
+
+def one_evaluation(cfg: DictConfig, out: Path) -> list[str]:
+    """Judge, print the table; what failed."""
+    from fuse import judge
+
+    text, failures = judge.command(plain(cfg), out)
+    print(text)
+    print(os.path.relpath(out), flush=True)
+    return failures
+
+
+def guarded(command: str, do: Callable[..., Any], *given: Any) -> Any:
+    """Do it; what the user can mend ends with one message and code 2, what is ours with a traceback and code 1."""
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises its own errors instead of printing them
     try:
-        command()
+        return do(*given)
     except KeyboardInterrupt as stop:
         print(f"stopped {stop}", file=sys.stderr)
         sys.exit(130)
     except Exception as problem:
-        message = explain(problem, name)
+        message = explain(problem, command)
         if message is None:
             raise
-        print(f"fuse-{name}: {message}", file=sys.stderr)
+        for out in (path for path in given if isinstance(path, Path)):
+            discard(out)
+        print(f"fuse-{command}: {message}", file=sys.stderr)
         sys.exit(2)
-    if Table.failed:
-        print("\n".join(["failed:", *Table.failed]), file=sys.stderr)
-        sys.exit(SOME_FAILED)
 
 
 def plain(cfg: DictConfig) -> dict[str, Any]:
@@ -110,17 +118,20 @@ def resumed(cfg: DictConfig, out: Path) -> dict[str, Any]:
     given = [word for word in HydraConfig.get().overrides.task if not word.startswith(("run.dir", "run.resume"))]
     others = [word for word in given if not word.startswith("run.") or word.startswith("run.seed")]
     if others:
-        raise InputError(f"{' '.join(others)}: a resumed run keeps its data, model, loss and seed; only run.* can change")
+        raise InputError(
+            f"{' '.join(others)}: a resumed run keeps its data, model, loss and seed; only run.* can change"
+        )
     saved = OmegaConf.merge(OmegaConf.load(out / "config.yaml"), OmegaConf.from_dotlist([*given, "run.resume=true"]))
     return plain(saved)  # type: ignore[arg-type]
 
 
-def discard_empty(out: Path) -> None:
-    """Take away a run folder in which nothing but this command's own log and settings came to lie."""
+def discard(out: Path) -> None:
+    """Take away a folder in which nothing but the command's own log and settings came to lie, and its empty parents."""
     logging.shutdown()
-    if out.is_dir() and not {path.name for path in out.iterdir()} - {"train.log", "eval.log", "config.yaml"}:
-        shutil.rmtree(out)
-
-
-def say(text: str) -> None:
-    print(text, flush=True)
+    if not out.is_dir() or {path.name for path in out.iterdir()} - {"train.log", "eval.log", "config.yaml"}:
+        return
+    shutil.rmtree(out)
+    for parent in (path for path in out.parents if path.is_relative_to(Path.cwd() / "outputs")):
+        if any(parent.iterdir()):
+            return
+        parent.rmdir()

@@ -113,7 +113,7 @@ def check(cfg: Mapping[str, Any], path: str = "") -> list[str]:
             target = get_object(cfg["_target_"])
             known = inspect.signature(target).parameters
         except Exception as problem:
-            return [*problems, f"{where}: '{cfg['_target_']}' cannot be used: {str(problem).splitlines()[0]}"]
+            return [*problems, f"{where}: '{cfg['_target_']}' cannot be used: {' '.join(str(problem).split())}"]
         if not any(p.kind is inspect.Parameter.VAR_KEYWORD for p in known.values()):
             problems += [
                 f"{path}{name}: {cfg['_target_']} takes no '{name}'; {near(name, known)}"

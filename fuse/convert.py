@@ -13,6 +13,8 @@ from fuse.models.mffgan import Discriminator, Generator
 # Our layer of a path, and its number in the authors' TensorFlow scopes.
 MFFGAN_LAYERS = {"conv1": "1", "conv2": "2", "exchange1": "2_3", "conv3": "3", "exchange2": "3_4", "conv4": "4"}
 
+MFFGAN_NORM = {"weight": "gamma", "bias": "beta", "running_mean": "moving_mean", "running_var": "moving_variance"}
+
 
 def mffgan(prefix: Path) -> tuple[Generator, Discriminator]:
     """Generator and discriminator of a checkpoint that the MFF-GAN authors released (`CGAN.model-19`).
@@ -26,15 +28,19 @@ def mffgan(prefix: Path) -> tuple[Generator, Discriminator]:
         for path, suffix in ((generator.near, ""), (generator.far, "_far")):
             for ours, number in MFFGAN_LAYERS.items():
                 layer = f"{number}{suffix}"
-                _fill(getattr(path, ours), stored, f"fusion_model/layer{layer}/w{layer}", f"fusion_model/layer{layer}/b{layer}")
+                _fill(
+                    getattr(path, ours),
+                    stored,
+                    f"fusion_model/layer{layer}/w{layer}",
+                    f"fusion_model/layer{layer}/b{layer}",
+                )
         _fill(generator.output, stored, "fusion_model/layer5/w5", "fusion_model/layer5/b5")
         for i, conv in enumerate(discriminator.convs, start=1):
             _fill(conv, stored, f"discriminator/layer_{i}/w_{i}", f"discriminator/layer_{i}/b_{i}")
         for i, norm in enumerate(discriminator.norms, start=2):
-            for ours, theirs in {
-                "weight": "gamma", "bias": "beta", "running_mean": "moving_mean", "running_var": "moving_variance"
-            }.items():
-                _copy(getattr(norm, ours), torch.from_numpy(stored[f"discriminator/layer_{i}/BatchNorm/{theirs}"].copy()))
+            for ours, theirs in MFFGAN_NORM.items():
+                value = stored[f"discriminator/layer_{i}/BatchNorm/{theirs}"]
+                _copy(getattr(norm, ours), torch.from_numpy(value.copy()))
         rows = stored["discriminator/line_5/w_5"].reshape(2, 2, 256)  # height, width, channel
         _copy(discriminator.linear.weight, torch.from_numpy(rows.transpose(2, 0, 1).reshape(1, -1).copy()))
         _copy(discriminator.linear.bias, torch.from_numpy(stored["discriminator/line_5/b_5"].copy()))

@@ -1,7 +1,7 @@
 """Whole pictures through a fuser: range, padding, tiles, colour; what goes in as stored comes out as stored."""
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -30,15 +30,16 @@ class Traits(NamedTuple):
 
 def traits(fuser: nn.Module) -> Traits:
     """The traits of a fuser."""
-    return Traits(*(getattr(fuser, field, default) for field, default in Traits._field_defaults.items()))
+    facts: dict[str, Any] = {field: getattr(fuser, field, default) for field, default in Traits._field_defaults.items()}
+    return Traits(**facts)
 
 
 def fuse(fuser: nn.Module, sources: Sequence[Tensor], tile: int | None = None) -> Tensor:
     """Fused picture `(1, c, h, w)` of stored pictures of one size and depth; c is 3 if any source is coloured.
 
     Selecting fusers mix the stored pixels themselves. Luma fusers work on luma; chroma follows by the distance-from-
-    grey rule. `tile` is the side of the squares large pictures are cut into (None: whole up to 2 megapixels, then 1024);
-    the result does not depend on it beyond float32 rounding.
+    grey rule. `tile` is the side of the squares large pictures are cut into (None: whole up to 2 megapixels, then
+    1024); the result does not depend on it beyond float32 rounding.
 
     Raises:
         InputError: sources that differ in size or depth, or a fuser that cannot take so many.

@@ -1,7 +1,5 @@
 """Judging: every method on every picture, one row each, then tables and pages."""
 
-import csv
-import math
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +8,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from fuse import checkpoint
 from fuse import methods as ways
 from fuse import report
 from fuse.config import build, check
@@ -18,6 +17,7 @@ from fuse.data.sample import Sample
 from fuse.errors import InputError
 from fuse.methods import Method
 from fuse.metrics import METRICS, applicable, measure
+from fuse.results import Results
 from fuse.update import pick
 
 # What every number here rests on; it is written into every result.
@@ -37,7 +37,7 @@ def command(cfg: dict[str, Any], out: Path) -> tuple[str, list[str]]:
     Raises:
         InputError: the configuration cannot be used, or nothing could be judged.
     """
-    given = [cfg["ckpt"]] if cfg["ckpt"] else []
+    given = [str(checkpoint.locate(Path(cfg["ckpt"])).resolve())] if cfg["ckpt"] else []
     given += cfg["method"] if isinstance(cfg["method"], list) else [cfg["method"]] if cfg["method"] else []
     if not given:
         raise InputError("nothing to judge: give ckpt=PATH, method=NAME, or method=[NAME,PATH,...]")
@@ -70,7 +70,7 @@ def scores(fused: Tensor, sample: Sample, names: Iterable[str] | None = None) ->
 
 
 def strip(fused: Tensor, sample: Sample) -> Tensor:
-    """Sources, fused picture, and the reference or else the difference to the average, side by side: `(3, h, w)`, 0 to 1.
+    """Sources, fused picture, reference or else difference to the average, side by side: `(3, h, w)` in [0, 1].
 
     The difference is shown four times amplified around mid-grey.
     """
@@ -99,20 +99,24 @@ def run(
     A picture that fails is listed and the others go on.
 
     Raises:
-        InputError: nothing at all could be judged.
+        InputError: nothing at all could be judged, or `out` holds another evaluation.
     """
-    stems = data.stems(split)
     names = list(names) if names else applicable(data.reference is not None)
-    rows: dict[str, dict[str, dict[str, float]]] = {}
-    failures: list[str] = []
-    out.mkdir(parents=True, exist_ok=True)
     everyone = [*methods, *(row for row in trivial if row.name not in {method.name for method in methods})]
-    with (out / "results.csv").open("w", newline="") as file, tqdm(total=len(stems), unit="pair", disable=None) as bar:
-        table = csv.writer(file)
-        table.writerow(["method", "pair", *names])
+    if len({method.name for method in everyone}) < len(everyone):
+        raise InputError(
+            f"two methods share a name among {', '.join(method.name for method in methods)}; rename a folder"
+        )
+    facts: dict[str, Any] = {
+        "protocol": PROTOCOL,
+        "data": {"name": data.name, "split": split, "identity": data.identity(split), "pairs": len(data.stems(split))},
+        "methods": {method.name: dict(method.facts) for method in everyone},
+    }
+    failures: list[str] = []
+    with Results(out, facts, names) as results, tqdm(total=facts["data"]["pairs"], unit="pair", disable=None) as bar:
         for sample in data.samples(split):
             pair = sample.names[0]
-            for method in everyone:
+            for method in (method for method in everyone if not results.has(method.name, pair)):
                 try:
                     fused = method.fuse(sample)
                 except InputError as problem:
@@ -120,23 +124,16 @@ def run(
                     continue
                 if method.facts["kind"] in ("rule", "checkpoint"):
                     io.write(out / "fused" / method.name / f"{pair}.png", fused[0])
-                row = scores(fused, sample, names)
-                rows.setdefault(method.name, {})[pair] = row
-                table.writerow([method.name, pair, *("" if math.isnan(v) else repr(v) for v in row.values())])
-                file.flush()
+                results.add(method.name, pair, scores(fused, sample, names))
             bar.update()
-    if not any(method.name in rows for method in methods):
+    if not any(method.name in results.rows for method in methods):
         raise InputError("nothing could be judged:\n" + "\n".join(failures))
 
     fetch = pictures(methods, data, split, out)
-    facts = {
-        "protocol": PROTOCOL,
-        "data": {"name": data.name, "split": split, "identity": data.identity(split), "pairs": len(stems)},
-        "methods": {method.name: dict(method.facts) for method in everyone},
-        "failures": failures,
-    }
     metrics = {name: METRICS[name] for name in names}
-    text = report.write(out, rows, metrics, {row.name for row in trivial}, facts, fetch)
+    text = report.write(
+        out, results.rows, metrics, {row.name for row in trivial}, {**facts, "failures": failures}, fetch
+    )
     return text, failures
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
+from operator import methodcaller
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -97,13 +98,10 @@ def folder(name: str, path: Path) -> Method:
 
 
 def trivial(roles: Sequence[str]) -> list[Method]:
-    """Rows that no method should lose to: a copy of each source, average, maximum, stretched average, average + noise."""
+    """Rows that no method should lose to: copies of the sources, average, maximum, stretched and noisy average."""
     rules = [network(name, RULES[name](), {"kind": "trivial"}) for name in ("average", "maximum")]
     average = rules[0].fuse
-    copies = [
-        Method(f"copy-{role}", lambda sample, i=i: sample.sources[i], {"kind": "trivial"})  # type: ignore[misc]
-        for i, role in enumerate(roles)
-    ]
+    copies = [Method(f"copy-{role}", methodcaller("role", role), {"kind": "trivial"}) for role in roles]
     return [
         *copies,
         *rules,

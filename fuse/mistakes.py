@@ -1,7 +1,9 @@
 """Turns what Hydra and OmegaConf say about a command line into one message with the near names."""
 
 import re
+import sys
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException
@@ -23,7 +25,9 @@ def explain(problem: BaseException, command: str) -> str | None:
     if isinstance(problem, ConfigCompositionException):
         return composition(str(problem), str(problem.__cause__ or ""), command)
     if isinstance(problem, OmegaConfBaseException):
-        return f"{problem.full_key}: {str(problem).splitlines()[0]}" if problem.full_key else str(problem).splitlines()[0]
+        return (
+            f"{problem.full_key}: {str(problem).splitlines()[0]}" if problem.full_key else str(problem).splitlines()[0]
+        )
     return str(problem) if isinstance(problem, HydraException) else None
 
 
@@ -42,14 +46,20 @@ def composition(text: str, cause: str, command: str) -> str:
 
 
 def known(command: str) -> Iterator[str]:
-    """Groups and dotted keys of a command as it is without overrides."""
+    """Groups and dotted keys of a command, with the groups that this command line chooses."""
     from hydra import compose, initialize_config_dir
     from hydra.core.global_hydra import GlobalHydra
     from omegaconf import OmegaConf
 
     GlobalHydra.instance().clear()
+    groups = [path.name for path in Path(CONF).iterdir() if path.is_dir()]
+    chosen = [word for word in sys.argv[1:] if word.partition("=")[0] in groups]
     with initialize_config_dir(CONF, version_base="1.3"):
-        yield from dotted(OmegaConf.to_container(compose(command), resolve=False))
+        try:
+            cfg = compose(command, chosen)
+        except HydraException:  # one of them is misspelt as well
+            cfg = compose(command)
+        yield from dotted(OmegaConf.to_container(cfg, resolve=False))
 
 
 def dotted(node: Any, path: str = "") -> Iterator[str]:

@@ -19,7 +19,9 @@ class Table(Callback):
         from fuse.report_tables import sweep_table
 
         folder = Path(config.hydra.sweep.dir)
-        jobs = sorted((path for path in folder.iterdir() if path.is_dir()), key=lambda path: (len(path.name), path.name))
+        jobs = sorted(
+            (path for path in folder.iterdir() if path.is_dir()), key=lambda path: (len(path.name), path.name)
+        )
         settings = {job: flat(OmegaConf.to_container(OmegaConf.load(job / "config.yaml"))) for job in jobs}
         swept = [
             key
@@ -52,4 +54,6 @@ def flat(node: Any, path: str = "") -> dict[str, Any]:
     """Nested mappings as one, keys joined by dots."""
     if not isinstance(node, Mapping):
         return {path: node}
-    return {key: leaf for name, value in node.items() for key, leaf in flat(value, f"{path}.{name}".lstrip(".")).items()}
+    return {
+        key: leaf for name, value in node.items() for key, leaf in flat(value, f"{path}.{name}".lstrip(".")).items()
+    }

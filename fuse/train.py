@@ -63,7 +63,8 @@ def run(cfg: dict[str, Any], out: Path) -> float | None:
     watched = list(itertools.islice(data.samples("val"), settings.val_pairs))
     kept = networks | {"fuser": average} | ({"iterate": fuser} if settings.ema else {})
     card = {"fuser": model["fuser"], "data": cfg["data"], "version": fuse.__version__}
-    start, best, pending = 0, None, []
+    start, pending = 0, []
+    best: float | None = None
     if settings.resume:
         state = checkpoint.restore(out / "last", kept)
         start, best, pending = state["step"], state["best"], state["pending"]
@@ -75,7 +76,9 @@ def run(cfg: dict[str, Any], out: Path) -> float | None:
         meter.check(step)
         inner = {name: optimiser.state_dict() for name, optimiser in optimisers.items()}
         state = {"step": step, "best": best, "pending": meter.pending, "optimisers": inner}
-        checkpoint.save(out / folder, kept, card | {"step": step}, {settings.objective: best}, state)
+        checkpoint.save(
+            out / folder, kept, card | {"step": step}, {} if best is None else {settings.objective: best}, state
+        )
 
     log.info("%s on %s, %d windows of %d pixels", type(fuser).__name__, data.name, cut.windows, cut.size)
     log.info("%d steps of %d patches on %s in %s", settings.steps, cut.batch, device, "bf16" if half else "float32")

@@ -3,7 +3,7 @@
 Weights stand in `conf/loss/`, never here. A term that takes `role` compares with that source, or with `reference`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from jaxtyping import Float
@@ -88,6 +88,6 @@ def absolute_gradient(fused: Picture) -> Picture:
     return laplacian(fused).abs()
 
 
-def sum_over(values) -> Tensor:
+def sum_over(values: Iterable[Tensor]) -> Tensor:
     """Sum of scalar tensors."""
     return torch.stack(list(values)).sum()

@@ -62,7 +62,7 @@ class Laplacian(nn.Module):
         self.margin = 4 * 2**levels
 
     def forward(self, *sources: Float[Tensor, "b 1 h w"]) -> Float[Tensor, "b 1 h w"]:
-        """Fused luma of luma in [0, 1]; may leave the range by an overshoot. Sides below 4 pixels end the pyramid early."""
+        """Fused luma of luma in [0, 1]; may overshoot the range. Sides of 4 pixels or less end the pyramid early."""
         layers = [list(sources)]
         while len(layers) <= self.levels and min(layers[-1][0].shape[-2:]) > 4:
             layers.append([reduce(x) for x in layers[-1]])

@@ -16,7 +16,7 @@ Rule = Literal["l1", "mean", "sum", "max"]
 def conv(inputs: int, outputs: int) -> nn.Conv2d:
     layer = nn.Conv2d(inputs, outputs, 3, padding=1, padding_mode="reflect")
     nn.init.trunc_normal_(layer.weight, std=0.1, a=-0.2, b=0.2)
-    nn.init.zeros_(layer.bias)
+    nn.init.zeros_(layer.get_parameter("bias"))
     return layer
 
 

@@ -4,6 +4,8 @@ No paper; the network of https://github.com/nishJay/Multi-Focus-Image-Fusion-Usi
 of multi-scale features it has no pooling and no skips.
 """
 
+from itertools import pairwise
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -23,7 +25,7 @@ class FusionNet(nn.Module):
     def __init__(self, residual: bool = False) -> None:
         super().__init__()
         layers: list[nn.Module] = []
-        for inputs, outputs in zip(WIDTHS, WIDTHS[1:], strict=False):
+        for inputs, outputs in pairwise(WIDTHS):
             layers += [nn.Conv2d(inputs, outputs, 3, padding=1), nn.ReLU(inplace=True)]
             layers += [nn.Conv2d(outputs, outputs, 3, padding=1), nn.ReLU(inplace=True)]
         self.body = nn.Sequential(*layers)

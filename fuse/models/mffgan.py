@@ -3,10 +3,14 @@
 Paper: https://doi.org/10.1016/j.inffus.2020.08.022
 """
 
+from itertools import pairwise
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from fuse.errors import InputError
 
 WIDTH = 16
 
@@ -18,7 +22,7 @@ def initialise(network: nn.Module, std: float | None) -> None:
     for layer in network.modules():
         if isinstance(layer, nn.Conv2d | nn.Linear):
             nn.init.trunc_normal_(layer.weight, std=std, a=-2 * std, b=2 * std)
-            nn.init.zeros_(layer.bias)
+            nn.init.zeros_(layer.get_parameter("bias"))
 
 
 class Path(nn.Module):
@@ -77,7 +81,7 @@ class Discriminator(nn.Module):
     def __init__(self, patch: int = 60, init_std: float | None = 0.001) -> None:
         super().__init__()
         widths = (1, 32, 64, 128, 256)
-        self.convs = nn.ModuleList(nn.Conv2d(a, b, 3, stride=2) for a, b in zip(widths, widths[1:], strict=False))
+        self.convs = nn.ModuleList(nn.Conv2d(a, b, 3, stride=2) for a, b in pairwise(widths))
         self.norms = nn.ModuleList(nn.BatchNorm2d(width) for width in widths[2:])
         side = patch
         for _ in self.convs:
@@ -92,4 +96,10 @@ class Discriminator(nn.Module):
         x = leaky(self.convs[0](gradient))
         for conv, norm in zip(self.convs[1:], self.norms, strict=True):
             x = leaky(norm(conv(x)))
-        return self.linear(x.flatten(1)).squeeze(1)
+        features = x.flatten(1)
+        if features.shape[1] != self.linear.in_features:
+            raise InputError(
+                f"patches of {gradient.shape[-1]} pixels reach a discriminator that was built for another size; "
+                "leave model.critic.patch as it is and set model.patches.size"
+            )
+        return self.linear(features).squeeze(1)
