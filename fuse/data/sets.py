@@ -3,7 +3,7 @@
 import hashlib
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
 
@@ -34,7 +34,7 @@ class Folders:
         name: str,
         task: str,
         roles: Sequence[str],
-        splits: dict[str, list[str] | str],
+        splits: Mapping[str, Sequence[str | int] | str],
         get: str,
         reference: str | None = None,
         root: str | None = None,
@@ -43,6 +43,7 @@ class Folders:
         self.splits, self.get = splits, get
         self.folder = data_root(root) / name
         self._paths: dict[str, dict[str, Path]] = {}
+        self._complete: list[str] = []
 
     def stems(self, split: str) -> list[str]:
         """Stems of a split that are on disk with all of their roles, in the order of their names.
@@ -98,9 +99,10 @@ class Folders:
                 )
             roles = [*self.roles, *([self.reference] if self.reference else [])]
             self._paths = {role: io.pictures(self.folder / role) for role in roles}
-        every: list[set[str]] = [set(paths) for paths in self._paths.values()]
-        common = every[0].intersection(*every)
-        alone = sorted(every[0].union(*every) - common)
-        if alone:
-            log.warning("%s: %d stems lack a role and are left out: %s", self.name, len(alone), ", ".join(alone[:5]))
-        return sorted(common)
+            every: list[set[str]] = [set(paths) for paths in self._paths.values()]
+            self._complete = sorted(every[0].intersection(*every))
+            alone = sorted(every[0].union(*every) - set(self._complete))
+            if alone:
+                some = ", ".join(alone[:5])
+                log.warning("%s: %d stems lack a role and are left out: %s", self.name, len(alone), some)
+        return self._complete
