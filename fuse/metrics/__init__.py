@@ -1,6 +1,6 @@
 """Metrics of image fusion on batches of grey levels 0..255: `measure`, the table `METRICS`, every metric by name."""
 
-from fuse.metrics.fidelity import mse, psnr, rmse
+from fuse.metrics.difference import mse, psnr, rmse
 from fuse.metrics.gradient import q_g
 from fuse.metrics.information import mi
 from fuse.metrics.invented import brightness_shift

@@ -1,48 +1,89 @@
-"""Metrics of pixel differences to the sources."""
+"""Metrics of information fidelity: what a model of natural scenes and of the eye can still read."""
+
+from collections.abc import Iterator
 
 import torch
+from torch import Tensor
 
-from fuse.metrics.levels import Image, Images, Scores, combined, grey
-from fuse.metrics.levels import mean as average
+from fuse.metrics.levels import Image, Images, Scores, combined, grey, total
 from fuse.metrics.memo import Memo
+from fuse.metrics.structure import local_covariance, local_variance
+from fuse.metrics.windows import Taps, decimated, gaussian
+
+WINDOWS = tuple(gaussian(size, size / 5) for size in (17, 9, 5, 3))  # from fine to coarse
+GUARD = 1e-10
+NOISE = 2.0  # variance of the noise of the eye, squared grey levels
+NOISE_VIFF = 0.005 * 255**2
+VIFF_WEIGHTS = (1.0, 0.0, 0.15, 1.0)
 
 
-def squared_error(first: Image, second: Image, memo: Memo) -> Scores:
-    """Mean squared difference of two images."""
-    return average((memo(grey, first) - memo(grey, second)) ** 2)
+def pyramid(image: Tensor, memo: Memo) -> Iterator[tuple[Tensor, Taps]]:
+    """The image at each of the four scales, with the window of that scale."""
+    yield image, WINDOWS[0]
+    for window in WINDOWS[1:]:
+        image = memo(decimated, image, window)
+        yield image, window
 
 
-def decibel(error: Scores, peak: float | Scores = 255.0) -> Scores:
-    """10 log10(peak^2 / error)."""
-    return 10 * torch.log10(peak**2 / error)
+def gain_and_noise(source: Tensor, fused: Tensor, window: Taps, memo: Memo) -> tuple[Tensor, Tensor, Tensor]:
+    """The model F = g S + noise at every place: g, variance of the noise, variance of S, flat places taken out."""
+    variance = memo(local_variance, source, window, memo).clamp(min=0)
+    variance_fused = memo(local_variance, fused, window, memo).clamp(min=0)
+    covariance = memo(local_covariance, source, fused, window, memo)
+    gain = covariance / (variance + GUARD)
+    noise = variance_fused - gain * covariance
+    flat, flat_fused, opposed = variance < GUARD, variance_fused < GUARD, gain < 0
+    noise = torch.where(flat | opposed, variance_fused, noise)
+    noise = torch.where(flat_fused, 0.0, noise).clamp(min=GUARD)
+    gain = torch.where(flat | flat_fused | opposed, 0.0, gain)
+    return gain, noise, torch.where(flat, 0.0, variance)
 
 
-def mse(fused: Image, sources: Images, *, combine: str = "mean", memo: Memo | None = None) -> Scores:
-    """MSE: mean squared difference to a source, averaged over the sources, squared grey levels, 0..65025.
+def vif_of(source: Tensor, fused: Tensor, memo: Memo) -> Scores:
+    """VIF of one source: information of it that the eye gets from `fused`, over what it gets from the source itself."""
+    kept, there = [], []
+    for (x, window), (y, _) in zip(pyramid(source, memo), pyramid(fused, memo), strict=True):
+        gain, noise, variance = memo(gain_and_noise, x, y, window, memo)
+        kept.append(total(torch.log1p(gain**2 * variance / (noise + NOISE))))
+        there.append(total(torch.log1p(variance / NOISE)))
+    return torch.stack(kept).sum(0) / torch.stack(there).sum(0)
 
-    Lower is better, and no picture is better than the mean of the sources.
+
+def vif(fused: Image, sources: Images, *, combine: str = "sum", memo: Memo | None = None) -> Scores:
+    """VIF: visual information fidelity in the pixel domain, four scales, summed over the sources, 0..2 and above.
+
+    Contrast beyond that of a source raises it above 1 per source. NaN where a source is constant. Higher is better.
+    Differentiable. Needs float64, which it uses. CDDFuse prints it as VIFF. Sheikh & Bovik 2006.
+
+    Raises:
+        InputError: a side is below 41 pixels.
     """
     memo = memo or Memo()
-    return combined([memo(squared_error, fused, source, memo) for source in sources], combine)
+    return combined([memo(vif_of, memo(grey, source), memo(grey, fused), memo) for source in sources], combine)
 
 
-def rmse(fused: Image, sources: Images, *, combine: str = "mean", memo: Memo | None = None) -> Scores:
-    """RMSE: root of the mean squared difference to a source, averaged over the sources, grey levels, 0..255.
+def viff(fused: Image, sources: Images, *, memo: Memo | None = None) -> Scores:
+    """VIFF: as VIF with a noisier eye (variance 325), each place judged by the source that F follows less, 0..1 and above.
 
-    Lower is better. Ma et al. 2019.
+    Scales weigh 1, 0, 0.15, 1 over 2.15; ties go to the later source. Higher is better. Differentiable. Han et al. 2013.
+
+    Raises:
+        InputError: a side is below 41 pixels.
     """
     memo = memo or Memo()
-    return combined([torch.sqrt(memo(squared_error, fused, source, memo)) for source in sources], combine)
-
-
-def psnr(fused: Image, sources: Images, *, combine: str = "error", memo: Memo | None = None) -> Scores:
-    """PSNR: 10 log10(255^2 / MSE) in dB, with the MSE averaged over the sources; infinite where it is 0.
-
-    `combine`: `error` averages before the logarithm, `mean` averages the decibels of the sources (never lower).
-    Higher is better, and no picture is better than the mean of the sources.
-    """
-    memo = memo or Memo()
-    errors = [memo(squared_error, fused, source, memo) for source in sources]
-    if combine == "error":
-        return decibel(combined(errors, "mean"))
-    return combined([decibel(error) for error in errors], combine)
+    pyramids = [list(pyramid(memo(grey, source), memo)) for source in sources]
+    result = torch.zeros(fused.shape[0], dtype=torch.float64, device=fused.device)
+    for scale, (y, window) in enumerate(pyramid(memo(grey, fused), memo)):
+        if not VIFF_WEIGHTS[scale]:
+            continue
+        gain, noise, variance = memo(gain_and_noise, pyramids[0][scale][0], y, window, memo)
+        for images in pyramids[1:]:
+            other = memo(gain_and_noise, images[scale][0], y, window, memo)
+            first = gain < other[0]
+            gain, noise, variance = (
+                torch.where(first, mine, its) for mine, its in zip((gain, noise, variance), other, strict=True)
+            )
+        kept = torch.log10(1 + gain**2 * variance / (noise + NOISE_VIFF))
+        there = torch.log10(1 + variance / NOISE_VIFF)
+        result = result + VIFF_WEIGHTS[scale] * total(kept + 1e-7) / total(there + 1e-7)
+    return result / sum(VIFF_WEIGHTS)

@@ -7,30 +7,50 @@ import torch.nn.functional as functional
 from jaxtyping import Float
 from torch import Tensor
 
-from fuse.metrics.levels import Image, Images, Scores, grey, total
+from fuse.metrics.difference import correlation
+from fuse.metrics.levels import Image, Images, Scores, combined, grey, total
+from fuse.metrics.levels import mean as average
 from fuse.metrics.memo import Memo
 from fuse.metrics.windows import separable
 
+EPSILON = 2.0**-52  # of MATLAB
 SMOOTHING, DIFFERENCE = (1.0, 2.0, 1.0), (-1.0, 0.0, 1.0)
 
 
-def sobel(image: Float[Tensor, "b 1 h w"]) -> tuple[Float[Tensor, "b 1 h w"], Float[Tensor, "b 1 h w"]]:
-    """Sobel responses across (right minus left) and down (lower minus upper), not normalised, zeros outside."""
-    padded = functional.pad(image, (1, 1, 1, 1))
+def root(square: Tensor) -> Tensor:
+    """Square root whose derivative is 0, not infinite, at 0: flat areas must not spoil a gradient."""
+    positive = square > 0
+    return torch.where(positive, torch.sqrt(torch.where(positive, square, 1.0)), 0.0)
+
+
+def sobel(
+    image: Float[Tensor, "b 1 h w"], border: str = "zeros"
+) -> tuple[Float[Tensor, "b 1 h w"], Float[Tensor, "b 1 h w"]]:
+    """Sobel responses across (right minus left) and down (lower minus upper), not normalised.
+
+    `border`: `zeros`, `replicate` (the border pixel again) or `reflect` (mirrored without the border pixel).
+    """
+    mode = "constant" if border == "zeros" else border
+    padded = functional.pad(image, (1, 1, 1, 1), mode=mode)
     return separable(padded, SMOOTHING, DIFFERENCE), separable(padded, DIFFERENCE, SMOOTHING)
 
 
-def strength_and_angle(image: Float[Tensor, "b 1 h w"]) -> tuple[Tensor, Tensor]:
+def ei(fused: Image, *, border: str = "replicate", memo: Memo | None = None) -> Scores:
+    """EI, edge intensity: mean Sobel magnitude (kernels 1 2 1, not normalised, border pixels repeated), levels.
+
+    `border` as in `sobel`. Higher is better, but noise raises it too. Differentiable.
+    """
+    memo = memo or Memo()
+    across, down = memo(sobel, memo(grey, fused), border)
+    return average(root(across**2 + down**2))
+
+
+def strength_and_angle(image: Float[Tensor, "b 1 h w"], memo: Memo) -> tuple[Tensor, Tensor]:
     """Sobel magnitude and orientation atan(Y / X) in -pi/2..pi/2, where X looks left; +pi/2 where X is 0."""
-    across, down = sobel(image)
-    across = -across
+    across, down = memo(sobel, image, "zeros")
     flat = across == 0
-    slope = down / torch.where(flat, 1.0, across)
-    angle = torch.where(flat, math.pi / 2, torch.atan(slope))
-    square = across**2 + down**2
-    # the root has no derivative at 0, and 0 is what flat areas are
-    strength = torch.where(square > 0, torch.sqrt(torch.where(square > 0, square, 1.0)), 0.0)
-    return strength, angle
+    angle = torch.where(flat, math.pi / 2, torch.atan(down / torch.where(flat, 1.0, -across)))
+    return root(across**2 + down**2), angle
 
 
 def edge_preservation(source: Tensor, fused: Tensor, memo: Memo) -> Tensor:
@@ -38,8 +58,8 @@ def edge_preservation(source: Tensor, fused: Tensor, memo: Memo) -> Tensor:
 
     Where both strengths are equal the relative strength is the strength itself, as in the code that everybody uses.
     """
-    strength, angle = memo(strength_and_angle, source)
-    strength_fused, angle_fused = memo(strength_and_angle, fused)
+    strength, angle = memo(strength_and_angle, source, memo)
+    strength_fused, angle_fused = memo(strength_and_angle, fused, memo)
     low, high = torch.minimum(strength, strength_fused), torch.maximum(strength, strength_fused)
     equal = low == high
     relative = torch.where(equal, strength_fused, low / torch.where(equal, 1.0, high))
@@ -47,17 +67,36 @@ def edge_preservation(source: Tensor, fused: Tensor, memo: Memo) -> Tensor:
     return 0.9994 * torch.sigmoid(15 * (relative - 0.5)) * 0.9879 * torch.sigmoid(22 * (alignment - 0.8))
 
 
-def q_g(fused: Image, sources: Images, *, memo: Memo | None = None) -> Scores:
+def q_g(fused: Image, sources: Images, *, combine: str = "weighted", memo: Memo | None = None) -> Scores:
     """Q_G or Qabf: edge preservation Q of each source, weighted by the source's Sobel strength, over all pixels, 0..1.
 
-    sum(Q_k g_k) / sum(g_k) over pixels and sources, zero padding, on grey levels 0..255. NaN where no source has an
-    edge. Higher is better; it does not see where a weak edge was taken from the wrong source. Round to 8 bits
-    first: unrounded levels move it by .001 to .003. Xydeas & Petrovic 2000.
+    sum(Q_k g_k) / sum(g_k) over pixels and sources, zero padding, on grey levels 0..255. `combine`: `weighted` over
+    all sources at once; `min`, `mean` of each source's own ratio. NaN where no source has an edge. Higher is better;
+    it does not see where a weak edge was taken from the wrong source. Round to 8 bits first: unrounded levels move it
+    by .001 to .003. Xydeas & Petrovic 2000.
     """
     memo = memo or Memo()
     preserved, strengths = [], []
-    for source in sources:
-        strength, _ = memo(strength_and_angle, memo(grey, source))
-        preserved.append(total(memo(edge_preservation, memo(grey, source), memo(grey, fused), memo) * strength))
+    for source in (memo(grey, source) for source in sources):
+        strength, _ = memo(strength_and_angle, source, memo)
+        preserved.append(total(memo(edge_preservation, source, memo(grey, fused), memo) * strength))
         strengths.append(total(strength))
-    return torch.stack(preserved).sum(0) / torch.stack(strengths).sum(0)
+    if combine == "weighted":
+        return torch.stack(preserved).sum(0) / torch.stack(strengths).sum(0)
+    return combined([part / weight for part, weight in zip(preserved, strengths, strict=True)], combine)
+
+
+def laplacian(image: Float[Tensor, "b 1 h w"]) -> Float[Tensor, "b 1 h w"]:
+    """Mean of the eight neighbours minus the pixel, times 8/3, zeros outside: MATLAB's Laplacian of shape 0.5."""
+    padded = functional.pad(image, (1, 1, 1, 1))
+    return (separable(padded, (1, 1, 1), (1, 1, 1)) - 9 * image) / 3
+
+
+def epi(fused: Image, sources: Images, *, combine: str = "mean", memo: Memo | None = None) -> Scores:
+    """EPI: Pearson correlation of the Laplacians of F and of a source, averaged over the sources, -1..1.
+
+    Higher is better. Differentiable. NaN for constant pictures.
+    """
+    memo = memo or Memo()
+    result = memo(laplacian, memo(grey, fused))
+    return combined([correlation(memo(laplacian, memo(grey, source)), result) for source in sources], combine)

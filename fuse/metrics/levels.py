@@ -25,6 +25,14 @@ def levels(image: Image) -> Int64[Tensor, "b 1 h w"]:
     return torch.floor(image.detach().to(torch.float64) + 0.5).clamp(0, 255).to(torch.int64)
 
 
+def stretched(image: Image) -> Float[Tensor, "b 1 h w"]:
+    """The image stretched to 0..255 by its own extremes and rounded half up; a constant image becomes 0."""
+    image = image.to(torch.float64)
+    low, high = image.amin((1, 2, 3), keepdim=True), image.amax((1, 2, 3), keepdim=True)
+    flat = low == high
+    return torch.floor((image - low) / torch.where(flat, 1.0, high - low) * 255 + 0.5)
+
+
 def mean(image: Float[Tensor, "b *rest"]) -> Scores:
     """Mean over everything but the batch; NaN where nothing is left to average."""
     return image.flatten(1).mean(1)

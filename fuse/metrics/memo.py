@@ -1,9 +1,15 @@
 """Intermediate results shared between the metrics of one call."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Any
 
 from torch import Tensor
+
+
+def _identity(part: Any) -> Hashable:
+    if isinstance(part, Tensor):
+        return id(part)
+    return tuple(_identity(item) for item in part) if isinstance(part, tuple) else part
 
 
 class Memo:
@@ -15,11 +21,11 @@ class Memo:
     """
 
     def __init__(self) -> None:
-        self._results: dict[tuple[Any, ...], tuple[Any, tuple[Any, ...]]] = {}
+        self._results: dict[Hashable, tuple[Any, tuple[Any, ...]]] = {}
 
-    def __call__(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        key = (function, *(id(argument) if isinstance(argument, Tensor) else argument for argument in arguments))
+    def __call__(self, function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+        key = (function, _identity((*arguments, *options.items())))
         if key not in self._results:
             # the arguments are kept too: an id may be given away again once its tensor is gone
-            self._results[key] = (function(*arguments), arguments)
+            self._results[key] = (function(*arguments, **options), (arguments, options))
         return self._results[key][0]

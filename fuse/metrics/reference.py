@@ -3,7 +3,7 @@
 from jaxtyping import Float
 from torch import Tensor
 
-from fuse.metrics import fidelity, structure
+from fuse.metrics import difference, structure
 from fuse.metrics.levels import Image, Scores
 from fuse.metrics.memo import Memo
 
@@ -12,17 +12,17 @@ FRAME = 8  # pixels; the blurred regions of MFI-WHU were filtered with zeros out
 
 def mse_ref(fused: Image, reference: Image, *, memo: Memo | None = None) -> Scores:
     """Mean squared difference to the reference, squared grey levels, 0..65025. Lower is better."""
-    return fidelity.mse(fused, [reference], memo=memo)
+    return difference.mse(fused, [reference], memo=memo)
 
 
 def rmse_ref(fused: Image, reference: Image, *, memo: Memo | None = None) -> Scores:
     """Root of the mean squared difference to the reference, grey levels, 0..255. Lower is better."""
-    return fidelity.rmse(fused, [reference], memo=memo)
+    return difference.rmse(fused, [reference], memo=memo)
 
 
 def psnr_ref(fused: Image, reference: Image, *, memo: Memo | None = None) -> Scores:
     """10 log10(255^2 / MSE) to the reference, in dB; infinite where they are equal. Higher is better."""
-    return fidelity.psnr(fused, [reference], memo=memo)
+    return difference.psnr(fused, [reference], memo=memo)
 
 
 def ssim_ref(fused: Image, reference: Image, *, memo: Memo | None = None) -> Scores:
@@ -40,4 +40,4 @@ def psnr_inner(fused: Image, reference: Image, *, memo: Memo | None = None) -> S
 
     For data whose sources have a faulty frame (MFI-WHU): there the whole-picture PSNR mostly measures the frame.
     """
-    return fidelity.psnr(inner(fused), [inner(reference)], memo=memo)
+    return difference.psnr(inner(fused), [inner(reference)], memo=memo)

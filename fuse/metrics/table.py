@@ -5,7 +5,7 @@ from typing import Literal, NamedTuple
 
 from torch import Tensor
 
-from fuse.metrics import fidelity, gradient, information, invented, reference, statistics, structure
+from fuse.metrics import difference, gradient, information, invented, reference, statistics, structure
 
 
 class Metric(NamedTuple):
@@ -33,9 +33,11 @@ _ROWS = (
     Metric("sf", statistics.sf, "fused", 1, "level", "0..", 2, "activity; noise raises it", "Eskicioglu & Fisher 1995"),
     Metric("ag", statistics.ag, "fused", 1, "level", "0..", 2, "sharpness; noise raises it", "Cui et al. 2015"),
     Metric("mi", information.mi, "sources", 1, "bit", "0..16", 1, "levels in common; a copy wins", "Qu 2002"),
-    Metric("mse", fidelity.mse, "sources", -1, "level^2", "0..65025", 1, "best for the mean of the sources", ""),
-    Metric("rmse", fidelity.rmse, "sources", -1, "level", "0..255", 1, "close to best for the mean", "Ma et al. 2019"),
-    Metric("psnr", fidelity.psnr, "sources", 1, "dB", "0..", 1, "best for the mean of the sources", ""),
+    Metric("mse", difference.mse, "sources", -1, "level^2", "0..65025", 1, "best for the mean of the sources", ""),
+    Metric(
+        "rmse", difference.rmse, "sources", -1, "level", "0..255", 1, "close to best for the mean", "Ma et al. 2019"
+    ),
+    Metric("psnr", difference.psnr, "sources", 1, "dB", "0..", 1, "best for the mean of the sources", ""),
     Metric("ssim", structure.ssim, "sources", 1, "", "-1..1", 11, "structure; the mean does well", "Wang et al. 2004"),
     Metric("q_g", gradient.q_g, "sources", 1, "", "0..1", 1, "edges kept", "Xydeas & Petrovic 2000"),
     Metric("brightness_shift", invented.brightness_shift, "sources", 0, "level", "-255..255", 1, "exposure", "ours"),

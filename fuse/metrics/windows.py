@@ -28,19 +28,27 @@ def box(size: int) -> Taps:
     return (1 / size,) * size
 
 
-def _correlate(image: Tensor, taps: Sequence[float], axis: int) -> Tensor:
-    size = image.shape[axis] - len(taps) + 1
-    result = image.narrow(axis, 0, size) * taps[0]
-    for offset, tap in enumerate(taps[1:], start=1):
+def _correlate(image: Tensor, taps: Sequence[float], axis: int, step: int) -> Tensor:
+    """Sum of shifted images, each times its tap."""
+    stop = image.shape[axis] - len(taps) + 1
+    result = None
+    for offset, tap in enumerate(taps):
         if tap:
-            result = torch.add(result, image.narrow(axis, offset, size), alpha=tap)
-    return result
+            part = (
+                image[..., offset : offset + stop : step]
+                if axis == -1
+                else image[..., offset : offset + stop : step, :]
+            )
+            result = part * tap if result is None else torch.add(result, part, alpha=tap)
+    return image.new_zeros(()) if result is None else result
 
 
 def separable(
-    image: Float[Tensor, "*b h w"], rows: Sequence[float], columns: Sequence[float]
+    image: Float[Tensor, "*b h w"], rows: Sequence[float], columns: Sequence[float], step: int = 1
 ) -> Float[Tensor, "*b y x"]:
     """Correlation with the product of `rows` (applied down the image) and `columns` (across it), valid part only.
+
+    `step`: every which place is kept, along both axes, from the first.
 
     Raises:
         InputError: the image is smaller than the window.
@@ -53,13 +61,18 @@ def separable(
         )
     if image.dtype == torch.float64 and image.device.type == "cpu" and not image.requires_grad:
         # PyTorch has no fast float64 convolution on the CPU: adding shifted images is seven times faster
-        return _correlate(_correlate(image, columns, -1), rows, -2)
+        return _correlate(_correlate(image, columns, -1, step), rows, -2, step)
     batch = image.reshape(-1, 1, height, width)
-    batch = functional.conv2d(batch, image.new_tensor(columns).view(1, 1, 1, -1))
-    batch = functional.conv2d(batch, image.new_tensor(rows).view(1, 1, -1, 1))
+    batch = functional.conv2d(batch, image.new_tensor(columns).view(1, 1, 1, -1), stride=(1, step))
+    batch = functional.conv2d(batch, image.new_tensor(rows).view(1, 1, -1, 1), stride=(step, 1))
     return batch.view(*image.shape[:-2], *batch.shape[-2:])
 
 
 def smooth(image: Float[Tensor, "*b h w"], window: Taps) -> Float[Tensor, "*b y x"]:
     """Weighted local mean under the square window `window` x `window`, valid part only."""
     return separable(image, window, window)
+
+
+def decimated(image: Float[Tensor, "*b h w"], window: Taps) -> Float[Tensor, "*b y x"]:
+    """`smooth`, of which every second row and column is kept, from the first."""
+    return separable(image, window, window, step=2)
