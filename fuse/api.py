@@ -42,7 +42,7 @@ def evaluate(
     reference: np.ndarray | Tensor | None = None,
     names: Sequence[str] | None = None,
 ) -> dict[str, float]:
-    """Metrics by name of one fused picture, 8 or 16 bit, measured as `fuse-eval` does; by default all that apply.
+    """Metrics by name of one fused picture, 8 or 16 bit, measured as `fuse-eval` does; by default the usual ones.
 
     Raises:
         InputError: pictures of unequal size, floating-point pictures, or an unknown metric.

@@ -20,6 +20,10 @@ from fuse.metrics import METRICS, applicable, measure
 from fuse.results import Results
 from fuse.update import pick
 
+# What is measured unless something else is asked for; all of `METRICS` takes much longer.
+USUAL = ("en", "sf", "sd", "ag", "mi", "mse", "psnr", "ssim", "q_g", "brightness_shift")
+USUAL_REFERENCE = ("mse_ref", "psnr_ref", "psnr_inner", "ssim_ref")
+
 # What every number here rests on; it is written into every result.
 PROTOCOL = {
     "name": "fuse-1",
@@ -47,7 +51,8 @@ def command(cfg: dict[str, Any], out: Path) -> tuple[str, list[str]]:
     device, data = pick(cfg["device"]), build(cfg["data"])
     methods = [ways.resolve(str(name), device, cfg["tile"], cfg["trust"]) for name in given]
     trivial = ways.trivial(data.roles) if cfg["trivial"] else []
-    return run(methods, data, cfg["split"], out, cfg["metrics"], trivial)
+    names = [cfg["metrics"]] if isinstance(cfg["metrics"], str) else cfg["metrics"]
+    return run(methods, data, cfg["split"], out, names, trivial)
 
 
 def after_training(cfg: dict[str, Any], run_folder: Path) -> str:
@@ -59,14 +64,21 @@ def after_training(cfg: dict[str, Any], run_folder: Path) -> str:
 
 
 def scores(fused: Tensor, sample: Sample, names: Iterable[str] | None = None) -> dict[str, float]:
-    """Metrics of a fused picture as stored, against its sample as stored; by default all that apply.
+    """Metrics of a fused picture as stored, against its sample as stored; by default the usual ones.
 
     Everything is measured on 8 bit integer luma (`fuse.data.color.grey_levels`).
     """
     grey = [color.grey_levels(x) for x in sample.sources]
     reference = None if sample.reference is None else color.grey_levels(sample.reference)
-    values = measure(color.grey_levels(fused), grey, reference, names)
+    values = measure(color.grey_levels(fused), grey, reference, chosen(names, reference is not None))
     return {name: float(value) for name, value in values.items()}
+
+
+def chosen(names: Iterable[str] | None, reference: bool) -> list[str]:
+    """The metrics meant: those named; with None the usual ones that apply, with `all` every one that applies."""
+    if names is None:
+        return [*USUAL, *(USUAL_REFERENCE if reference else ())]
+    return applicable(reference) if list(names) == ["all"] else list(names)
 
 
 def strip(fused: Tensor, sample: Sample) -> Tensor:
@@ -101,7 +113,7 @@ def run(
     Raises:
         InputError: nothing at all could be judged, or `out` holds another evaluation.
     """
-    names = list(names) if names else applicable(data.reference is not None)
+    names = chosen(names, data.reference is not None)
     everyone = [*methods, *(row for row in trivial if row.name not in {method.name for method in methods})]
     if len({method.name for method in everyone}) < len(everyone):
         raise InputError(

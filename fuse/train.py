@@ -56,6 +56,8 @@ def run(cfg: dict[str, Any], out: Path) -> float | None:
     protocol = build(model["step"], networks=forward, loss=loss, update=update)
     roles = [*data.roles, *(["reference"] if data.reference else [])]
     loss.check(getattr(protocol, "roles", roles))
+    if METRICS[settings.objective].uses == "reference" and not data.reference:
+        raise InputError(f"run.objective={settings.objective} needs a reference, which {data.name} lacks; name another")
 
     cut = build(
         model["patches"], samples=data.samples("train"), channels=facts.channels, luma=facts.luma, device=device
@@ -96,7 +98,7 @@ def run(cfg: dict[str, Any], out: Path) -> float | None:
             if done % settings.log_every == 0 or last:
                 meter.line(done, {"lr": rate})
             if done % settings.val_every == 0 or last:
-                scores, pictures = validate(average, watched)
+                scores, pictures = validate(average, watched, settings.objective)
                 meter.scores(done, scores, pictures)
                 score, better = scores[settings.objective], METRICS[settings.objective].better
                 if best is None or (abs(score) < abs(best) if better == 0 else better * score > better * best):
@@ -132,13 +134,14 @@ def batches(
         yield step, cut(step, settings.seed, generator), generator
 
 
-def validate(fuser: nn.Module, samples: list[Sample]) -> tuple[dict[str, float], dict[str, Tensor]]:
+def validate(fuser: nn.Module, samples: list[Sample], objective: str) -> tuple[dict[str, float], dict[str, Tensor]]:
     """Mean scores of whole pictures, and per picture a strip of sources, fused, and reference where there is one."""
     fuser.eval()
+    names = dict.fromkeys([*judge.chosen(None, samples[0].reference is not None), objective])
     rows, strips = [], {}
     for sample in samples:
         fused = infer.fuse(fuser, sample.sources)
-        rows.append(judge.scores(fused, sample))
+        rows.append(judge.scores(fused, sample, names))
         strips[sample.names[0]] = judge.strip(fused, sample)
     fuser.train()
     return {name: sum(row[name] for row in rows) / len(rows) for name in rows[0]}, strips
