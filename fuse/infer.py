@@ -1,5 +1,6 @@
 """Whole pictures through a fuser: range, padding, tiles, colour; what goes in as stored comes out as stored."""
 
+import inspect
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -93,19 +94,18 @@ def whole(fuser: nn.Module, inputs: Sequence[Tensor], tile: int | None = None) -
     Raises:
         InputError: the fuser cannot take so many sources.
     """
+    try:
+        inspect.signature(fuser.forward).bind(*inputs)
+    except TypeError as problem:
+        raise InputError(f"{type(fuser).__name__} cannot fuse {len(inputs)} pictures at once") from problem
     facts = traits(fuser)
     height, width = inputs[0].shape[-2:]
     down, right = -height % facts.multiple, -width % facts.multiple
     padded = [F.pad(x, [0, right, 0, down], mode="replicate") for x in inputs] if down or right else list(inputs)
     side = tile or (None if height * width <= TILE_ABOVE else 1024)
-    try:
-        if side is None or facts.margin is None:
-            return fuser(*padded)[..., :height, :width]
-        return tiled(fuser, padded, side, facts)[..., :height, :width]
-    except TypeError as problem:
-        if "positional argument" in str(problem):
-            raise InputError(f"{type(fuser).__name__} cannot fuse {len(inputs)} pictures at once") from problem
-        raise
+    if side is None or facts.margin is None:
+        return fuser(*padded)[..., :height, :width]
+    return tiled(fuser, padded, side, facts)[..., :height, :width]
 
 
 def tiled(fuser: Callable[..., Tensor], inputs: Sequence[Tensor], side: int, facts: Traits) -> Tensor:

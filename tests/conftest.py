@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
+import jaxtyping
 import pytest
 import torch
 from hypothesis import settings
-from jaxtyping import install_import_hook
 
-install_import_hook("fuse", "runtime_types.checked")
+jaxtyping.install_import_hook("fuse", "runtime_types.checked")
 settings.register_profile("suite", deadline=None, derandomize=True, database=None)  # the same examples everywhere
 settings.load_profile("suite")
 
@@ -31,3 +31,9 @@ def shared() -> Path:
     if not SHARED.is_dir():
         pytest.skip(f"{SHARED} is not here")
     return SHARED
+
+
+@pytest.fixture
+def unchecked_types(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For what a configuration can hand over although the annotations forbid it."""
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)

@@ -46,7 +46,8 @@ class Patches:
     ) -> None:
         """
         Raises:
-            InputError: no pictures, sources of unequal size, pictures smaller than a patch, or an unusable setting.
+            InputError: no pictures, sources of unequal size or number, pictures smaller than a patch, or an unusable
+                setting.
         """
         if order not in ("random", "grid") or min(size, batch, stride) < 1:
             raise InputError(
@@ -68,6 +69,8 @@ class Patches:
                 raise InputError(
                     f"{sample.names[0]} is {width}x{height}, smaller than a patch of {size}; lower model.patches.size"
                 )
+            if planes and (sample.roles, sample.reference is not None) != (self.roles, self.referenced):
+                raise InputError(f"{sample.names[0]} has other sources or references than the scenes before it")
             flat = [stored(picture, channels, luma).flatten() for picture in pictures]
             starts.append([offset + i * flat[0].numel() for i in range(len(flat))])
             offset += len(flat) * flat[0].numel()

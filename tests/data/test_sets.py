@@ -103,9 +103,7 @@ def test_no_reference_unless_named(tmp_path: Path) -> None:
         sample.role("reference")
 
 
-def test_stems_that_lack_a_role_are_left_out_and_named_once(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_stems_that_lack_a_role_are_left_out_and_named_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     root = made(tmp_path)
     (root / "toy" / "far" / "2.png").unlink()
     (root / "toy" / "near" / "a_2.png").unlink()
