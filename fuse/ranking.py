@@ -160,7 +160,7 @@ def rank(
         name: {m: np.asarray(row.get(m, np.full(pairs, np.nan)), np.float64) for m in metrics}
         for name, row in scores.items()
     }
-    nothing = frozenset(trivial) & rows.keys()
+    nothing = frozenset(trivial).intersection(rows)
     methods = [name for name in rows if name not in nothing]
     present = [name for name in methods if any(not np.isnan(v).all() for v in rows[name].values())]
     counts = np.random.default_rng(seed).multinomial(pairs, [1 / pairs] * pairs, size=resamples).astype(float)

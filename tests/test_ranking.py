@@ -70,7 +70,7 @@ def test_mean_rank_by_hand():
 
 
 def test_closer_to_zero_ranks_by_the_mean_of_the_magnitude():
-    found = rank({"swings": row(shift=[9.0, -9.0]), "steady": row(shift=[-1.0, -1.0])}, {"shift": 0})
+    found = rank({"swings": row(shift=[9.0, -9.0]), "steady": row(shift=[1.0, 1.0])}, {"shift": 0})
     assert found.methods == ("steady", "swings")
     assert found.cells["swings"]["shift"].mean == 0.0
     assert found.differences["shift"]["swings"].mean == 8.0
@@ -102,6 +102,8 @@ def test_a_trivial_row_level_with_the_best_method_leads_too(copy, greyed):
 def test_a_trivial_row_is_compared_on_the_pairs_it_shares():
     scores = {"a": row(q=[0.9, 0.2]), "b": row(q=[0.8, 0.1]), "copy": row(q=[NAN, 0.3])}
     assert "(0.3; best method: 'a', 0.2)" in rank(scores, {"q": 1}, {"copy"}).greyed["q"]
+    scores = {"a": row(q=[0.9, NAN]), "b": row(q=[0.8, 0.1]), "copy": row(q=[0.85, 0.99])}
+    assert rank(scores, {"q": 1}, {"copy"}).greyed == {}
 
 
 def test_statistics_are_never_ranked_on():

@@ -21,7 +21,7 @@ from fuse.ranking import Ranking, rank
 from fuse.report_page import embed
 from fuse.report_tables import digits, number
 
-HOSTILE = "<script>alert(1)</script>|$x_1$\n%&"
+HOSTILE = "<script>alert(1)</script>|$x_1$\n&%"
 
 
 def card(name: str, better: int | None, unit: str = "") -> Metric:
@@ -143,7 +143,7 @@ def test_markdown_table(ranking):
     assert cells(lines[2])[3:] == ["**11.00**", "**0.000**", "**0.8100**", "7.100", "100.0"]
     assert cells(lines[3])[3:6] == ["*21.00*", "*1.000*", "*0.7000*"]
     assert all(len(cells(line)) == 8 for line in lines[:6])
-    assert cells(lines[4])[1] == r"&lt;script&gt;alert(1)&lt;/script&gt;\|$x_1$ %&amp;"
+    assert cells(lines[4])[1] == r"&lt;script&gt;alert(1)&lt;/script&gt;\|$x_1$ &amp;%"
     definitions = {cells(line)[0]: cells(line)[1:4] for line in lines if line.startswith(("| mse", "| en"))}
     assert definitions == {
         "mse": ["lower is better", "level^2", "0..1"],
@@ -157,7 +157,7 @@ def test_latex_table(ranking):
     assert "7 & 2.00 & \\underline{21.00}" in text
     assert "mse $\\downarrow$ & shift $\\to 0$ & q\\_g $\\uparrow$ & \\textcolor{gray}{en $\\uparrow$}" in text
     assert " & level\\textasciicircum{}2 & level &  & \\textcolor{gray}{bit}" in text
-    assert "\\textless{}script\\textgreater{}alert(1)\\textless{}/script\\textgreater{}|\\$x\\_1\\$ \\%\\&" in text
+    assert "\\textless{}script\\textgreater{}alert(1)\\textless{}/script\\textgreater{}|\\$x\\_1\\$ \\&\\%" in text
     assert "% mse: lower is better; unit level^2; range 0..1; what mse says; ours" in text
     code = [line for line in text.splitlines() if line and not line.startswith("%")]
     assert code[0] == "\\begin{tabular}{rlrrrrrr}"
