@@ -81,7 +81,7 @@ def _analysed(image: Tensor, taps: list[float]) -> Tensor:
 
 
 def wavelet(image: Feature) -> Feature:
-    """One level of the discrete Meyer wavelet: (mean, horizontal; vertical, diagonal) side by side, stretched to 0..1."""
+    """One level of the discrete Meyer wavelet: (mean, horizontal; vertical, diagonal) as one image, stretched to 0..1."""
     import pywt
 
     low, high = pywt.Wavelet("dmey").dec_lo, pywt.Wavelet("dmey").dec_hi

@@ -62,15 +62,18 @@ def vif(fused: Image, sources: Images, *, combine: str = "sum", memo: Memo | Non
     return combined([memo(vif_of, memo(grey, source), memo(grey, fused), memo) for source in sources], combine)
 
 
-def viff(fused: Image, sources: Images, *, memo: Memo | None = None) -> Scores:
-    """VIFF: as VIF with a noisier eye (variance 325), each place judged by the source that F follows less, 0..1 and above.
+def viff(fused: Image, sources: Images, *, combine: str = "weakest", memo: Memo | None = None) -> Scores:
+    """VIFF: VIF for a noisier eye (variance 325), each place judged by the source that F follows less, 0..1 and above.
 
-    Scales weigh 1, 0, 0.15, 1 over 2.15; ties go to the later source. Higher is better. Differentiable. Han et al. 2013.
+    Scales weigh 1, 0, 0.15, 1 over 2.15; ties go to the later source. `combine`: `weakest` place by place; `min`,
+    `mean` of each source's own VIFF. Higher is better. Differentiable. Han et al. 2013.
 
     Raises:
         InputError: a side is below 41 pixels.
     """
     memo = memo or Memo()
+    if combine != "weakest":
+        return combined([viff(fused, [source], memo=memo) for source in sources], combine)
     pyramids = [list(pyramid(memo(grey, source), memo)) for source in sources]
     result = torch.zeros(fused.shape[0], dtype=torch.float64, device=fused.device)
     for scale, (y, window) in enumerate(pyramid(memo(grey, fused), memo)):

@@ -28,7 +28,7 @@ def difference_of_gaussians(radius: Tensor) -> Tensor:
 
 
 def sensed(image: Tensor, sensitivity: Callable[[Tensor], Tensor], divisor: float) -> Tensor:
-    """The image filtered by a radial sensitivity in the frequency domain; r = |(u w, v h)| / divisor, u and v in -1..1."""
+    """The image filtered by a radial sensitivity of r = |(u w, v h)| / divisor, frequencies u and v in -1..1."""
     height, width = image.shape[-2:]
     vertical = torch.fft.fftfreq(height, dtype=image.dtype, device=image.device) * 2 * height / divisor
     horizontal = torch.fft.rfftfreq(width, dtype=image.dtype, device=image.device) * 2 * width / divisor

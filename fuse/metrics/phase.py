@@ -29,7 +29,7 @@ def _frequencies(size: int, like: Tensor) -> Tensor:
 
 
 def lowpass(height: int, width: int, like: Tensor) -> Float[Tensor, "h w"]:
-    """Butterworth low-pass, cut off at 0.45, order 15; centred a place too early where a side is odd, as in Kovesi's code."""
+    """Butterworth low-pass, cut off at 0.45, order 15; a place off centre where a side is odd, as Kovesi's."""
     y, x = (
         torch.fft.fftshift((torch.arange(size, dtype=like.dtype, device=like.device) - size // 2) / size)
         for size in (height, width)

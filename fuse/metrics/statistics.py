@@ -41,7 +41,7 @@ def differences(image: Float[Tensor, "b 1 h w"]) -> tuple[Float[Tensor, "b 1 h w
 
 
 def sf(fused: Image, *, whole: bool = False, memo: Memo | None = None) -> Scores:
-    """SF, spatial frequency: root of the mean squared horizontal plus the mean squared vertical first differences, levels.
+    """SF: root of the mean squared horizontal plus the mean squared vertical first differences, levels.
 
     Each mean is over the differences that exist. `whole`: both sums divided by h w, as Eskicioglu & Fisher 1995 and
     VIFB (0.2 % lower). Higher is better, but noise raises it too.

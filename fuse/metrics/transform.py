@@ -51,7 +51,8 @@ def four_differences(image: Tensor) -> tuple[Tensor, ...]:
 
 
 def _frequency(differences: tuple[Tensor, ...], pixels: int) -> Scores:
-    squares = sum(total(d**2) * (1 if i < 2 else 1 / math.sqrt(2)) for i, d in enumerate(differences))
+    across, down, *diagonals = (total(difference**2) for difference in differences)
+    squares = across + down + sum(diagonals) / math.sqrt(2)
     return torch.sqrt(squares / pixels)
 
 
