@@ -11,7 +11,6 @@ from fuse.data import synthetic
 from fuse.data.synthetic import Synthetic, defocus, focus_pair, leaves, texture
 from fuse.errors import InputError
 
-
 KNOWN = (
     [132.129, 119.367, 145.555, 141.734, 138.73, 120.73, 148.754, 144.762, 133.746, 118.469, 146.48, 143.391],
     [125.531, 115.707, 141.328, 136.887, 133.504, 117.18, 145.07, 140.32, 127.922, 115.059, 142.824, 138.953],
@@ -43,7 +42,7 @@ def parts(monkeypatch: pytest.MonkeyPatch, seed: int, size: int) -> tuple[Tensor
 
 
 def test_scenes_are_the_same_for_ever() -> None:
-    """Means of quarters, since the last digit of a Fourier transform, and with it a level here and there, may differ."""
+    """Means of quarters, since the last digits of a Fourier transform, and with them a level somewhere, may differ."""
     sample = next(Synthetic(size=32, train=2, val=1, test=1).samples("test"))
     for picture, known in zip((*sample.sources, sample.reference), KNOWN, strict=True):
         assert picture is not None
@@ -154,7 +153,7 @@ def test_texture_falls_as_one_over_f() -> None:
 
 def test_leaves_cover_without_exceeding() -> None:
     light, coverage = leaves(40, 8, 0.1, 0.4, torch.Generator().manual_seed(2))
-    assert 0 <= coverage.min()
+    assert coverage.min() >= 0
     assert coverage.max() <= 1
     assert (light <= coverage + 1e-6).all()
     assert 0.1 < coverage.mean() < 1
