@@ -45,7 +45,7 @@ EMBED_BYTES = 32_000_000  # of the pictures in the page; browsers get slow beyon
 AMPLIFICATION = 4  # of difference pictures
 ACROSS = 4  # pictures beside each other
 GAP = 6  # pixels between them
-SHEET_PIXELS = 8_000_000  # of a side-by-side picture
+SHEET_PIXELS = 4_000_000  # of a side-by-side picture
 LUMA = (0.299, 0.587, 0.114)
 
 Array = np.ndarray
@@ -154,7 +154,7 @@ def write(
 
     `rows`: method -> pair -> metric -> value; what is missing counts as undefined. `about` as in `summary`; `trivial`
     and `groups` as in `fuse.ranking.rank`. `fetch` goes through the pairs with their pictures `(c, h, w)` as stored:
-    sources by role, `reference`, methods. Each file is written in one move; side-by-side pictures above 8 million
+    sources by role, `reference`, methods. Each file is written in one move; side-by-side pictures above 4 million
     pixels are made smaller, and pictures are embedded in the page until they are 32 MB together.
 
     Raises:

@@ -52,12 +52,13 @@ def basis(ranking: Ranking) -> list[str]:
     absolute = [m for m in ranking.ranked_on if ranking.better[m] == 0]
     if absolute:
         told.append(f"Closer to zero is better for {', '.join(absolute)}: ranked by the mean of |value|.")
-    missing = [
-        f"{metric} of {method} ({ranking.cells[method][metric].undefined})"
-        for metric in ranking.metrics
-        for method in ranking.methods
-        if ranking.cells[method][metric].undefined
-    ]
+    missing = []
+    for method in ranking.methods:
+        counts = {m: ranking.cells[method][m].undefined for m in ranking.metrics if ranking.cells[method][m].undefined}
+        if len(counts) == len(ranking.metrics) and len(set(counts.values())) == 1:
+            missing.append(f"all of {method} ({counts[ranking.metrics[0]]})")
+        else:
+            missing += [f"{metric} of {method} ({count})" for metric, count in counts.items()]
     if missing:
         shown = ", ".join(missing[:12]) + (f" and {len(missing) - 12} more" if len(missing) > 12 else "")
         told.append(

@@ -113,7 +113,7 @@ def test_screen_table(ranking):
     assert "Not ranked on en: no method beats the trivial row 'noise' (8; best method: 'gff', 7)." in text
     assert "Not ranked on mean: a statistic without direction." in text
     assert "shift: ranked by the mean of |value|" in text
-    assert "q_g of 7 (1)" in text
+    assert "left out of the mean: q_g of 7 (1), all of <script>alert(1)</script>|$x_1$ &% (1)." in text
 
 
 def test_screen_table_is_split_into_blocks_that_fit():
