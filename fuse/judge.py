@@ -58,7 +58,8 @@ def command(cfg: dict[str, Any], out: Path) -> tuple[str, list[str]]:
 def after_training(cfg: dict[str, Any], run_folder: Path) -> str:
     """Judge the best checkpoint of a run beside a classical rule, on the split test, into `eval/` of the run folder."""
     device = pick(cfg["run"]["device"])
-    data, trained = build(cfg["data"]), ways.resolve(str(run_folder), device)
+    own = cfg["model"]["fuser"]["_target_"].split(".")[0]  # who trains a network trusts its package
+    data, trained = build(cfg["data"]), ways.resolve(str(run_folder), device, trust=[own])
     methods = [trained._replace(name="trained"), ways.resolve("laplacian", device)]
     return run(methods, data, "test", run_folder / "eval", None, ways.trivial(data.roles))[0]
 
