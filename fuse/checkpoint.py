@@ -28,7 +28,7 @@ def save(
     folder: Path,
     networks: Mapping[str, nn.Module],
     config: Mapping[str, Any],
-    metrics: Mapping[str, float],
+    metrics: Mapping[str, float | None],
     state: Mapping[str, Any],
 ) -> None:
     """Write a checkpoint folder; whenever the process dies, `folder` or what `settle` makes of it is whole."""

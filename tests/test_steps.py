@@ -107,7 +107,7 @@ def test_direct_lowers_its_loss(residual: bool) -> None:
     sample = batch(3, 2)
     sample = sample._replace(reference=0.3 * sample.sources[0])
     values = [step(sample, rng())["loss"].item() for _ in range(8)]
-    assert values[-1] < 0.7 * values[0]
+    assert values[-1] < 0.8 * values[0]
 
 
 def test_direct_updates_the_fuser_once_with_the_weighted_sum() -> None:
