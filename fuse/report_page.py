@@ -48,8 +48,9 @@ def embed(picture: Integer[Tensor, "c h w"], max_side: int) -> str:
 
 
 def eight_bit(picture: Integer[Tensor, "c h w"]) -> UInt8[Tensor, "c h w"]:
-    """The upper byte of a 16 bit picture; 8 bit as they are."""
-    return picture if picture.dtype == torch.uint8 else (picture.to(torch.int32) >> 8).to(torch.uint8)
+    """The upper byte of a 16 bit picture, 8 bit as they are; on the CPU."""
+    pixels = picture.cpu()
+    return pixels if pixels.dtype == torch.uint8 else (pixels.to(torch.int32) >> 8).to(torch.uint8)
 
 
 def entry(

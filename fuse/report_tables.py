@@ -49,6 +49,8 @@ def basis(ranking: Ranking) -> list[str]:
             f"mean over {ranking.pairs} pairs, 1 is best; in brackets the bootstrap 95 % interval over pairs "
             f"({ranking.resamples} resamples, seed {ranking.seed})."
         ]
+    if len(ranking.mean_rank) == 1:
+        told.append("A method that stands alone is first whatever it does: compare it with the trivial rows.")
     absolute = [m for m in ranking.ranked_on if ranking.better[m] == 0]
     if absolute:
         told.append(f"Closer to zero is better for {', '.join(absolute)}: ranked by the mean of |value|.")

@@ -110,6 +110,7 @@ def test_screen_table(ranking):
     assert lines[3].split() == ["1", "gff", "1.00", "[1.00,", "1.00]", "11.00*", "0.000*", "0.8100*", "7.100", "100.0"]
     assert lines[7].split()[:2] == ["noise", "90.00"]
     text = " ".join(report.table_text(ranking).split())
+    assert "stands alone" not in text
     assert "Not ranked on en: no method beats the trivial row 'noise' (8; best method: 'gff', 7)." in text
     assert "Not ranked on mean: a statistic without direction." in text
     assert "shift: ranked by the mean of |value|" in text
@@ -130,6 +131,7 @@ def test_screen_table_of_one_method_on_one_pair():
     text = report.table_text(rank({"only": {"q": np.array([0.5])}}, {"q": 1}))
     assert " 1 only" in text
     assert "One pair has no deviation" in text
+    assert "stands alone" in text
 
 
 def cells(line: str) -> list[str]:
