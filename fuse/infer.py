@@ -100,7 +100,7 @@ def whole(fuser: nn.Module, inputs: Sequence[Tensor], tile: int | None = None) -
         raise InputError(f"{type(fuser).__name__} cannot fuse {len(inputs)} pictures at once") from problem
     facts = traits(fuser)
     height, width = inputs[0].shape[-2:]
-    down, right = -height % facts.multiple, -width % facts.multiple
+    down, right = (max(-side % facts.multiple, 2 - side) for side in (height, width))  # one pixel cannot be reflected
     padded = [F.pad(x, [0, right, 0, down], mode="replicate") for x in inputs] if down or right else list(inputs)
     side = tile or (None if height * width <= TILE_ABOVE else 1024)
     if side is None or facts.margin is None:
