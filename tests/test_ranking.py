@@ -104,6 +104,7 @@ def test_a_trivial_row_is_compared_on_the_pairs_it_shares():
     assert "(0.3; best method: 'a', 0.2)" in rank(scores, {"q": 1}, {"copy"}).greyed["q"]
     scores = {"a": row(q=[0.9, NAN]), "b": row(q=[0.8, 0.1]), "copy": row(q=[0.85, 0.99])}
     assert rank(scores, {"q": 1}, {"copy"}).greyed == {}
+    assert rank(scores | {"copy": row(q=[0.95, 0.0])}, {"q": 1}, {"copy"}).greyed.keys() == {"q"}
 
 
 def test_statistics_are_never_ranked_on():
