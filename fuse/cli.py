@@ -70,7 +70,7 @@ def one_run(cfg: DictConfig, out: Path) -> float | None:
     if settings["run"]["evaluate"]:
         print(judge.after_training(settings, out))
     report.run_page(out)
-    print(os.path.relpath(out), flush=True)
+    print(place(out), flush=True)
     return best
 
 
@@ -80,8 +80,13 @@ def one_evaluation(cfg: DictConfig, out: Path) -> list[str]:
 
     text, failures = judge.command(plain(cfg), out)
     print(text)
-    print(os.path.relpath(out), flush=True)
+    print(place(out), flush=True)
     return failures
+
+
+def place(out: Path) -> Path:
+    """The folder as one would type it: relative where it lies below the current one."""
+    return out.relative_to(Path.cwd()) if out.is_relative_to(Path.cwd()) else out
 
 
 def guarded(command: str, do: Callable[..., Any], *given: Any) -> Any:
