@@ -80,8 +80,8 @@ def _analysed(image: Tensor, taps: list[float]) -> Tensor:
     return result
 
 
-def wavelet(image: Feature) -> Feature:
-    """One level of the discrete Meyer wavelet: (mean, horizontal; vertical, diagonal) as one image, stretched to 0..1."""
+def wavelet(image: Feature) -> Float[Tensor, "b 1 rows columns"]:
+    """One level of the discrete Meyer wavelet: (mean, horizontal; vertical, diagonal) as one image, 0..1."""
     import pywt
 
     low, high = pywt.Wavelet("dmey").dec_lo, pywt.Wavelet("dmey").dec_hi

@@ -25,11 +25,9 @@ def pyramid(image: Tensor, memo: Memo) -> Iterator[tuple[Tensor, Taps]]:
         yield image, window
 
 
-def gain_and_noise(source: Tensor, fused: Tensor, window: Taps, memo: Memo) -> tuple[Tensor, Tensor, Tensor]:
-    """The model F = g S + noise at every place: g, variance of the noise, variance of S, flat places taken out."""
-    variance = memo(local_variance, source, window, memo).clamp(min=0)
-    variance_fused = memo(local_variance, fused, window, memo).clamp(min=0)
-    covariance = memo(local_covariance, source, fused, window, memo)
+def model(variance: Tensor, variance_fused: Tensor, covariance: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The model F = g S + noise from local moments: g, variance of the noise, variance of S, flat places taken out."""
+    variance, variance_fused = variance.clamp(min=0), variance_fused.clamp(min=0)
     gain = covariance / (variance + GUARD)
     noise = variance_fused - gain * covariance
     flat, flat_fused, opposed = variance < GUARD, variance_fused < GUARD, gain < 0
@@ -39,13 +37,25 @@ def gain_and_noise(source: Tensor, fused: Tensor, window: Taps, memo: Memo) -> t
     return gain, noise, torch.where(flat, 0.0, variance)
 
 
+def gain_and_noise(source: Tensor, fused: Tensor, window: Taps, memo: Memo) -> tuple[Tensor, Tensor, Tensor]:
+    """`model` of two images at every place of the window."""
+    return model(
+        memo(local_variance, source, window, memo),
+        memo(local_variance, fused, window, memo),
+        memo(local_covariance, source, fused, window, memo),
+    )
+
+
+def kept_and_there(gain: Tensor, noise: Tensor, variance: Tensor) -> tuple[Scores, Scores]:
+    """Information (times ln 2 / 2) that the eye gets of S from F, and from S itself."""
+    return total(torch.log1p(gain**2 * variance / (noise + NOISE))), total(torch.log1p(variance / NOISE))
+
+
 def vif_of(source: Tensor, fused: Tensor, memo: Memo) -> Scores:
     """VIF of one source: information of it that the eye gets from `fused`, over what it gets from the source itself."""
-    kept, there = [], []
-    for (x, window), (y, _) in zip(pyramid(source, memo), pyramid(fused, memo), strict=True):
-        gain, noise, variance = memo(gain_and_noise, x, y, window, memo)
-        kept.append(total(torch.log1p(gain**2 * variance / (noise + NOISE))))
-        there.append(total(torch.log1p(variance / NOISE)))
+    scales = zip(pyramid(source, memo), pyramid(fused, memo), strict=True)
+    parts = [kept_and_there(*memo(gain_and_noise, x, y, window, memo)) for (x, window), (y, _) in scales]
+    kept, there = zip(*parts, strict=True)
     return torch.stack(kept).sum(0) / torch.stack(there).sum(0)
 
 

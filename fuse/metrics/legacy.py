@@ -5,16 +5,24 @@ Each takes and returns what the canonical metric does. They exist to reproduce n
 """
 
 import math
+from collections.abc import Callable
 
 import torch
+import torch.nn.functional as functional
+from torch import Tensor
 
 from fuse.metrics.difference import decibel, squared_error
+from fuse.metrics.fidelity import WINDOWS, kept_and_there, model, pyramid
+from fuse.metrics.gradient import root, sobel
 from fuse.metrics.information import entropy, histogram, image_entropy, joint_histogram, mi
 from fuse.metrics.levels import Image, Images, Scores, combined, grey, levels, stretched, total
 from fuse.metrics.levels import mean as average
 from fuse.metrics.memo import Memo
 from fuse.metrics.statistics import sf
+from fuse.metrics.structure import SCALE_WEIGHTS, ssim_map
+from fuse.metrics.windows import box, separable, smooth
 
+EPSILON = 2.0**-52  # of MATLAB
 NAVA_ORDER = 0.43137
 
 
@@ -104,4 +112,188 @@ def psnr_vifb(fused: Image, sources: Images) -> Scores:
 def sf_across_channels(fused: Image) -> Scores:
     """SF of VIFB on colour: the channels (the batch) side by side as one image, so differences cross their borders."""
     wide = torch.cat(list(grey(fused)), -1)[None]
-    return sf(wide, whole=True)
+    return sf(wide, whole=True).expand(fused.shape[0])
+
+
+def q_g_local(fused: Image, sources: Images, *, wrapped: bool = True, memo: Memo | None = None) -> Scores:
+    """Q_G of Liu et al. 2012: other constants, and the weighted ratio averaged over the pixels, 0..1.
+
+    Sigmoids 1, -10, 0.5 and 1, -20, 0.75; zeros of X and g become 1e-5, those of F only after the first source was
+    compared. Orientation | |da| - pi/2 | 2 / pi; not `wrapped`: 1 - |da| 2 / pi, as in the survey of 2020.
+    """
+    memo = memo or Memo()
+
+    def edges(image: Tensor) -> tuple[Tensor, Tensor]:
+        across, down = memo(sobel, memo(grey, image), "zeros")
+        return root(across**2 + down**2), torch.atan(down / torch.where(across == 0, 1e-5, across))
+
+    strength_fused, angle_fused = edges(fused)
+    filled = torch.where(strength_fused == 0, 1e-5, strength_fused)
+    kept, weights = torch.zeros_like(filled), torch.zeros_like(filled)
+    for strength, angle in (edges(source) for source in sources):
+        weight = torch.where(strength == 0, 1e-5, strength)
+        relative = torch.where(strength > strength_fused, strength_fused / weight, weight / filled)
+        strength_fused = filled
+        turn = torch.abs(angle - angle_fused)
+        alignment = torch.abs(turn - math.pi / 2) * 2 / math.pi if wrapped else 1 - turn * 2 / math.pi
+        like = torch.sigmoid(10 * (relative - 0.5)) * torch.sigmoid(20 * (alignment - 0.75))
+        kept, weights = kept + like * weight, weights + weight
+    return average(kept / weights)
+
+
+def _sobel_of_unit(image: Tensor, padded: Tensor) -> tuple[Tensor, Tensor]:
+    """Sobel responses (down, across), summed column by column from the right, each from its lower end."""
+    height, width = image.shape[-2:]
+    down, across = torch.zeros_like(image), torch.zeros_like(image)
+    for column in (2, 1, 0):
+        for row in (2, 1, 0):
+            part = padded[..., row : row + height, column : column + width]
+            down = down + (row - 1) * (1, 2, 1)[column] * part
+            across = across + (column - 1) * (1, 2, 1)[row] * part
+    return down, across
+
+
+def q_g_symmetric(fused: Image, sources: Images) -> Scores:
+    """Q_G with atan2, borders repeated and no special cases, on levels / 255 (Jilei), 0..1.
+
+    What is 0 or equal on integers is rounding there, so the sums go in Octave's order.
+    """
+
+    def edges(image: Tensor) -> tuple[Tensor, Tensor]:
+        down, across = _sobel_of_unit(image, functional.pad(image, (1, 1, 1, 1), mode="replicate"))
+        return torch.sqrt(down**2 + across**2), torch.atan2(across, down)
+
+    strength_fused, angle_fused = edges(grey(fused) / 255)
+    kept, weights = torch.zeros_like(strength_fused), torch.zeros_like(strength_fused)
+    for strength, angle in (edges(grey(source) / 255) for source in sources):
+        low, high = torch.minimum(strength, strength_fused), torch.maximum(strength, strength_fused)
+        alignment = 1 - torch.abs(angle - angle_fused) / (math.pi / 2)
+        like = 0.9994 * torch.sigmoid(15 * (low / (high + EPSILON) - 0.5))
+        like = like * 0.9879 * torch.sigmoid(22 * (alignment - 0.8))
+        kept, weights = kept + like * strength, weights + strength
+    return total(kept) / total(weights)
+
+
+def ssim_box(fused: Image, sources: Images) -> Scores:
+    """scikit-image's default SSIM with data range 255: 7x7 box, sample covariance, mean of the sources."""
+    # dividing the moments by (n - 1) / n is multiplying C2 by it
+    k2 = 0.03 * math.sqrt(48 / 49)
+    values = [average(ssim_map(grey(source), grey(fused), window=box(7), k2=k2)[0]) for source in sources]
+    return combined(values, "mean")
+
+
+def ssim_cddfuse(fused: Image, sources: Images) -> Scores:
+    """SSIM of CDDFuse: scikit-image 0.19 on float32 levels, range 2 by accident, 7x7 box, sum of the sources."""
+
+    def boxed(image: Tensor) -> Tensor:
+        rows = separable(image.double(), box(7), (1.0,)).float()
+        return separable(rows.double(), (1.0,), box(7)).float()
+
+    y = fused.float()
+    mean_y, square_y = boxed(y), boxed(y * y)
+    values = []
+    for x in (source.float() for source in sources):
+        mean_x = boxed(x)
+        variances = 49 / 48 * (boxed(x * x) - mean_x**2) + 49 / 48 * (square_y - mean_y**2)
+        covariance = 49 / 48 * (boxed(x * y) - mean_x * mean_y)
+        upper = (2 * mean_x * mean_y + 0.02**2) * (2 * covariance + 0.06**2)
+        values.append(average((upper / ((mean_x**2 + mean_y**2 + 0.02**2) * (variances + 0.06**2))).double()))
+    return combined(values, "sum")
+
+
+def _float32_maps(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """SSIM map and contrast-structure of float32 images with L = 255, filtered down first, then across."""
+    offsets = torch.arange(11, dtype=torch.float32, device=x.device) - 5
+    taps = torch.exp(-(offsets**2) / (2 * 1.5**2))
+    taps = taps / taps.sum()
+
+    def local(image: Tensor) -> Tensor:
+        return functional.conv2d(functional.conv2d(image, taps.view(1, 1, -1, 1)), taps.view(1, 1, 1, -1))
+
+    mean_x, mean_y = local(x), local(y)
+    variances = (local(x * x) - mean_x**2) + (local(y * y) - mean_y**2)
+    contrast_structure = (2 * (local(x * y) - mean_x * mean_y) + 7.65**2) / (variances + 7.65**2)
+    return (2 * mean_x * mean_y + 2.55**2) / (mean_x**2 + mean_y**2 + 2.55**2) * contrast_structure, contrast_structure
+
+
+def ssim_x255(fused: Image, sources: Images) -> Scores:
+    """SSIM of TangPy and IVIF_ZOO: levels times 255 in float32, yet L = 255; sum of the sources."""
+    y = fused.float() * 255
+    return combined([average(_float32_maps(source.float() * 255, y)[0].double()) for source in sources], "sum")
+
+
+def ms_ssim_x255(fused: Image, sources: Images) -> Scores:
+    """MS-SSIM of TangPy: levels times 255 in float32, L = 255, zeros added on both sides of odd sizes; sum."""
+
+    def half(image: Tensor) -> Tensor:
+        return functional.avg_pool2d(image, 2, padding=[side % 2 for side in image.shape[-2:]])
+
+    values = [_ms_ssim(source.float() * 255, fused.float() * 255, half, _float32_maps) for source in sources]
+    return combined([value.double() for value in values], "sum")
+
+
+Maps = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+
+
+def _ms_ssim(x: Tensor, y: Tensor, half: Callable[[Tensor], Tensor], maps: Maps = ssim_map) -> Scores:
+    """MS-SSIM whose step from scale to scale is `half`."""
+    product = torch.ones(x.shape[0], dtype=x.dtype, device=x.device)
+    for scale, weight in enumerate(SCALE_WEIGHTS):
+        full, contrast_structure = maps(x, y)
+        last = scale == len(SCALE_WEIGHTS) - 1
+        product = product * average(full if last else contrast_structure).clamp(min=0) ** weight
+        x, y = (x, y) if last else (half(x), half(y))
+    return product
+
+
+def ms_ssim_piq(fused: Image, sources: Images) -> Scores:
+    """MS-SSIM of piq: where a side is odd both get a repeated line at the top and left; mean of the sources."""
+
+    def half(image: Tensor) -> Tensor:
+        odd = max(side % 2 for side in image.shape[-2:])
+        return functional.avg_pool2d(functional.pad(image, (odd, 0, odd, 0), mode="replicate"), 2)
+
+    return combined([_ms_ssim(grey(source), grey(fused), half) for source in sources], "mean")
+
+
+def ms_ssim_sewar(fused: Image, sources: Images) -> Scores:
+    """MS-SSIM of sewar: each sample is the mean with its upper and left neighbours; mean of the sources."""
+
+    def half(image: Tensor) -> Tensor:
+        padded = functional.pad(image, (1, 0, 1, 0), mode="replicate")
+        return functional.avg_pool2d(padded, 2, stride=1)[..., ::2, ::2]
+
+    return combined([_ms_ssim(grey(source), grey(fused), half) for source in sources], "mean")
+
+
+def ms_ssim_torchmetrics(fused: Image, sources: Images) -> Scores:
+    """MS-SSIM of torchmetrics: odd lines dropped, the last map over the mirrored border too; mean of the sources."""
+
+    def maps(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        padded = (functional.pad(image, (5,) * 4, mode="reflect") for image in (x, y))
+        return ssim_map(*padded)[0], ssim_map(x, y)[1]
+
+    half = torch.nn.AvgPool2d(2)
+    return combined([_ms_ssim(grey(source), grey(fused), half, maps) for source in sources], "mean")
+
+
+def vif_uint8(fused: Image, sources: Images) -> Scores:
+    """VIF of Tang's first code: at the finest scale products of levels saturate at 255; sum of the sources."""
+    memo, y, window = Memo(), grey(fused), WINDOWS[0]
+
+    def moment(first: Tensor, second: Tensor) -> Tensor:
+        return smooth((first * second).clamp(max=255), window) - smooth(first, window) * smooth(second, window)
+
+    values = []
+    for x in (grey(source) for source in sources):
+        parts = [kept_and_there(*model(moment(x, x), moment(y, y), moment(x, y)))]
+        coarse = list(zip(pyramid(x, memo), pyramid(y, memo), strict=True))[1:]
+        for (first, taps), (second, _) in coarse:
+            first_mean, second_mean = smooth(first, taps), smooth(second, taps)
+            variance = smooth(first**2, taps) - first_mean**2
+            variance_fused = smooth(second**2, taps) - second_mean**2
+            covariance = smooth(first * second, taps) - first_mean * second_mean
+            parts.append(kept_and_there(*model(variance, variance_fused, covariance)))
+        kept, there = zip(*parts, strict=True)
+        values.append(torch.stack(kept).sum(0) / torch.stack(there).sum(0))
+    return combined(values, "sum")

@@ -132,20 +132,22 @@ def q_c(fused: Image, sources: Images, *, memo: Memo | None = None) -> Scores:
     return _mean_of_defined(values)
 
 
-def q_y(fused: Image, sources: Images, *, memo: Memo | None = None) -> Scores:
+def q_y(fused: Image, sources: Images, *, flat: str = "left out", memo: Memo | None = None) -> Scores:
     """Q_Y: SSIM (7x7 Gaussian, no constants), variance-weighted where the sources agree, the best of them elsewhere.
 
-    They agree where their SSIM is at least 0.75 (every pair of them, if more than two). 0..1, higher is better.
-    Yang et al. 2008.
+    They agree where their SSIM is at least 0.75 (every pair of them, if more than two). Places where all sources are
+    flat (variance below 1e-6) say nothing and are left out; `flat="alike"`: there the sources count alike. 0..1,
+    higher is better. Yang et al. 2008.
     """
     memo = memo or Memo()
     result, images = memo(grey, fused), [memo(grey, source) for source in sources]
     variances = torch.stack([memo(local_variance, image, GAUSSIAN_7, memo) for image in images])
-    flat = (variances < FLAT).all(0)
+    nothing = (variances < FLAT).all(0)
     likeness = torch.stack([memo(_bare_ssim, image, result, memo) for image in images])
-    shares = torch.where(flat, 1 / len(images), variances / variances.sum(0))
-    agree = torch.ones_like(flat)
+    shares = torch.where(nothing, 1 / len(images), variances / variances.sum(0))
+    agree = torch.ones_like(nothing)
     for i, first in enumerate(images):
         for second in images[i + 1 :]:
             agree = agree & (memo(_bare_ssim, first, second, memo) >= 0.75)
-    return _mean_of_defined(torch.where(agree, (shares * likeness).sum(0), likeness.amax(0)))
+    values = torch.where(agree, (shares * likeness).sum(0), likeness.amax(0))
+    return values.flatten(1).mean(1) if flat == "alike" else _mean_of_defined(values.where(~nothing, torch.nan))
