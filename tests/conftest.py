@@ -1,13 +1,17 @@
 """What every test shares: checked types, one thread, no settings of the person who runs them."""
 
-from collections.abc import Callable
+import logging
+import os
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jaxtyping
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
 from hypothesis import settings
 from omegaconf import OmegaConf
 
@@ -15,8 +19,9 @@ jaxtyping.install_import_hook("fuse", "runtime_types.checked")
 settings.register_profile("suite", deadline=None, derandomize=True, database=None)  # the same examples everywhere
 settings.load_profile("suite")
 
-CONF = str(Path(__file__).parents[1] / "conf")
-SHARED = Path(__file__).parents[2] / "shared"
+ROOT = Path(__file__).parents[1]
+SHARED = ROOT.parent / "shared"
+ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT)}  # of commands that tests start, in whatever folder
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -52,9 +57,76 @@ def composed(tmp_path: Path) -> Callable[..., dict[str, Any]]:
         place = {"train": "run.dir", "eval": "out"}[command]
         if not any(word.startswith(f"{place}=") for word in overrides):
             overrides = (*overrides, f"{place}={tmp_path / 'run'}")
-        with initialize_config_dir(CONF, version_base="1.3"):
+        with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
             plain = OmegaConf.to_container(compose(command, list(overrides)), resolve=True)
         assert isinstance(plain, dict)
         return plain
 
     return compose_plain
+
+
+TINY = (
+    "data.size=40",
+    "data.train=2",
+    "data.val=1",
+    "data.test=1",
+    "model.patches.size=32",
+    "model.patches.batch=2",
+    "run.log_every=5",
+    "run.val_every=5",
+    "run.save_every=5",
+)
+
+
+@pytest.fixture
+def tiny(composed: Callable[..., dict[str, Any]], tmp_path: Path) -> Callable[..., tuple[dict[str, Any], Path]]:
+    """The configuration of a training run of seconds on made data, and its folder."""
+
+    def make(folder: str, *overrides: str) -> tuple[dict[str, Any], Path]:
+        out = tmp_path / folder
+        out.mkdir(exist_ok=True)
+        return composed("train", *TINY, *overrides, f"run.dir={out}"), out
+
+    return make
+
+
+class Outcome(NamedTuple):
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def run_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Iterator[Callable[..., Outcome]]:
+    """`fuse-train` or `fuse-eval` in this process, in an empty folder."""
+    from fuse import cli
+    from fuse.multirun import Table
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
+    root = logging.getLogger()
+    before = root.level, root.handlers[:]
+
+    def run(command: str, *words: str) -> Outcome:
+        capsys.readouterr()
+        monkeypatch.setattr(Table, "failed", [])
+        monkeypatch.setattr(sys, "argv", [f"fuse-{command}", *words])
+        try:
+            {"train": cli.train, "eval": cli.evaluate}[command]()
+            code = 0
+        except SystemExit as stop:
+            code = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+        finally:
+            GlobalHydra.instance().clear()
+        return Outcome(code, *capsys.readouterr())
+
+    yield run
+    for handler in root.handlers:
+        if handler not in before[1]:
+            handler.close()
+    root.setLevel(before[0])
+    root.handlers[:] = before[1]
