@@ -12,6 +12,7 @@ from fuse.metrics.memo import Memo
 
 PLACES = 9
 CHUNK = 2048  # windows at a time: their 9x9 joint distributions stay in the cache
+SMALLEST = 1e-300
 
 
 def windows(feature: Float[Tensor, "b 1 h w"]) -> Float[Tensor, "9 windows"]:
@@ -28,40 +29,41 @@ def windows(feature: Float[Tensor, "b 1 h w"]) -> Float[Tensor, "9 windows"]:
 def stretched(samples: Float[Tensor, "9 windows"]) -> Float[Tensor, "9 windows"]:
     """Each window stretched to 0..1 by its extremes; constant windows become 1."""
     low, high = samples.amin(0), samples.amax(0)
-    flat = low == high
-    return torch.where(flat, 1.0, (samples - low) / torch.where(flat, 1.0, high - low))
+    flat = (low == high).to(samples.dtype)
+    return (samples - low) / (high - low + flat) + flat
 
 
-def information(shares: Float[Tensor, "*places windows"]) -> Float[Tensor, "windows"]:
-    """-sum p ln|p| over the places; p may be slightly negative in a joint distribution."""
-    return -torch.special.xlogy(shares, shares.abs()).flatten(0, -2).sum(0)
+def information(shares: Tensor) -> Tensor:
+    """-sum p ln|p| over the first axis; p may be slightly negative in a joint distribution."""
+    return -(shares.abs().clamp_(min=SMALLEST).log_().mul_(shares)).sum(0)
 
 
-def joint_distribution(f: Tensor, s: Tensor) -> Float[Tensor, "9 9 windows"]:
-    """Joint distribution between independence and the strongest dependence that the marginals allow.
+def dependence(f: Float[Tensor, "9 windows"], s: Float[Tensor, "9 windows"]) -> Float[Tensor, "windows"]:
+    """Pearson correlation of two distributions, -1..1; 0 where one is uniform."""
+    f, s = f - 1 / PLACES, s - 1 / PLACES
+    return (f * s).sum(0) / ((f * f).sum(0) * (s * s).sum(0)).sqrt_().clamp_(min=SMALLEST)
+
+
+def joint_information(f: Float[Tensor, "9 windows"], s: Float[Tensor, "9 windows"]) -> Float[Tensor, "windows"]:
+    """Entropy of the joint distribution between independence and the strongest dependence the marginals allow.
 
     phi t + (1 - phi) f s, where t is the comonotone coupling (countermonotone where the two are negatively
     correlated) and phi is the correlation of f and s over the largest that any coupling gives.
     """
-    f_centred, s_centred = f - 1 / PLACES, s - 1 / PLACES
-    covariance = (f_centred * s_centred).sum(0)
-    power = (f_centred**2).sum(0) * (s_centred**2).sum(0)
-    correlation = torch.where(covariance == 0, 0.0, covariance / torch.sqrt(torch.where(power > 0, power, 1.0)))
+    correlation = dependence(f, s)
     # the countermonotone coupling with s is the comonotone one with s read backwards
-    s = torch.where(correlation < 0, s.flip(0), s)
+    backwards = (correlation < 0).to(f.dtype)
+    s = torch.lerp(s, s.flip(0), backwards)
     index = torch.arange(1.0, PLACES + 1, dtype=f.dtype, device=f.device)[:, None]
     mean_f, mean_s = (index * f).sum(0), (index * s).sum(0)
     spread = ((index**2 * f).sum(0) - mean_f**2) * ((index**2 * s).sum(0) - mean_s**2)
     f_to, s_to = f.cumsum(0), s.cumsum(0)
-    f_from, s_from = f_to - f, s_to - s
     low = torch.minimum(f_to[:, None], s_to[None])
-    coupled = (low - torch.maximum(f_from[:, None], s_from[None])).clamp(min=0)
-    strongest = low.flatten(0, 1).sum(0) - f_to.sum(0) * s_to.sum(0)
+    strongest = low.sum((0, 1)) - f_to.sum(0) * s_to.sum(0)
     possible = (spread > 0) & (strongest > 0)
-    phi = torch.where(
-        possible, correlation.abs() * torch.sqrt(spread.clamp(min=0)) / torch.where(possible, strongest, 1.0), 0.0
-    )
-    return phi * coupled + (1 - phi) * f[:, None] * s[None]
+    phi = possible * correlation.abs() * spread.clamp(min=0).sqrt() / strongest.clamp(min=SMALLEST)
+    coupled = low.sub_(torch.maximum((f_to - f)[:, None], (s_to - s)[None])).clamp_(min=0).mul_(phi)
+    return information(coupled.addcmul_(((1 - phi) * f)[:, None], s[None]).flatten(0, 1))
 
 
 def window_values(f: Float[Tensor, "9 windows"], s: Float[Tensor, "9 windows"]) -> Float[Tensor, "windows"]:
@@ -69,10 +71,11 @@ def window_values(f: Float[Tensor, "9 windows"], s: Float[Tensor, "9 windows"]) 
     flat = (f.amin(0) == 1) & (s.amin(0) == 1)
     f, s = f / f.sum(0), s / s.sum(0)
     alone = information(f) + information(s)
-    shared = alone - information(joint_distribution(f, s))
-    return torch.where(flat, 1.0, torch.where(alone > 0, 2 * shared / torch.where(alone > 0, alone, 1.0), 0.0))
+    value = 2 * (alone - joint_information(f, s)) / alone.clamp(min=SMALLEST)
+    return torch.where(flat, 1.0, value)
 
 
+@torch.no_grad()
 def fmi_values(fused: Tensor, sources: tuple[Tensor, ...]) -> list[Scores]:
     """Mean over the windows of the feature images, for each source. Windows equal to those of F count 1.
 
@@ -103,7 +106,7 @@ def fmi(
 
     `feature`: `edge` (thinned Sobel edges as 0/1; the default of the code that everybody uses and what tables call
     FMI_pixel), `raw`, `gradient` (across), `dct` (of the whole image), `w` (one level of the dmey wavelet).
-    Unaffected by the scale of the levels. Higher is better. Haghighat & Razian 2014.
+    Unaffected by the scale of the levels. Higher is better. Not differentiable. Haghighat & Razian 2014.
 
     Raises:
         InputError: an unknown feature; a side below 3 pixels.

@@ -5,7 +5,7 @@ Each takes and returns what the canonical metric does. They exist to reproduce n
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 import torch.nn.functional as functional
@@ -115,30 +115,46 @@ def sf_across_channels(fused: Image) -> Scores:
     return sf(wide, whole=True).expand(fused.shape[0])
 
 
-def q_g_local(fused: Image, sources: Images, *, wrapped: bool = True, memo: Memo | None = None) -> Scores:
-    """Q_G of Liu et al. 2012: other constants, and the weighted ratio averaged over the pixels, 0..1.
+def _filled_edges(fused: Image, sources: Images) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Relative strength, turn |da| and strength of each source, zeros of X and g become 1e-5 (Liu et al. 2012).
 
-    Sigmoids 1, -10, 0.5 and 1, -20, 0.75; zeros of X and g become 1e-5, those of F only after the first source was
-    compared. Orientation | |da| - pi/2 | 2 / pi; not `wrapped`: 1 - |da| 2 / pi, as in the survey of 2020.
+    Those of F only after the first source was compared, as there.
     """
-    memo = memo or Memo()
 
     def edges(image: Tensor) -> tuple[Tensor, Tensor]:
-        across, down = memo(sobel, memo(grey, image), "zeros")
+        across, down = sobel(grey(image))
         return root(across**2 + down**2), torch.atan(down / torch.where(across == 0, 1e-5, across))
 
     strength_fused, angle_fused = edges(fused)
     filled = torch.where(strength_fused == 0, 1e-5, strength_fused)
-    kept, weights = torch.zeros_like(filled), torch.zeros_like(filled)
     for strength, angle in (edges(source) for source in sources):
         weight = torch.where(strength == 0, 1e-5, strength)
         relative = torch.where(strength > strength_fused, strength_fused / weight, weight / filled)
         strength_fused = filled
-        turn = torch.abs(angle - angle_fused)
-        alignment = torch.abs(turn - math.pi / 2) * 2 / math.pi if wrapped else 1 - turn * 2 / math.pi
+        yield relative, torch.abs(angle - angle_fused), weight
+
+
+def q_g_local(fused: Image, sources: Images) -> Scores:
+    """Q_G of Liu et al. 2012, 0..1: the weighted ratio averaged over the pixels.
+
+    Other constants too (sigmoids 1, -10, 0.5 and 1, -20, 0.75), and orientation | |da| - pi/2 | 2 / pi.
+    """
+    kept, weights = torch.zeros(()), torch.zeros(())
+    for relative, turn, weight in _filled_edges(fused, sources):
+        alignment = torch.abs(turn - math.pi / 2) * 2 / math.pi
         like = torch.sigmoid(10 * (relative - 0.5)) * torch.sigmoid(20 * (alignment - 0.75))
         kept, weights = kept + like * weight, weights + weight
     return average(kept / weights)
+
+
+def q_g_survey(fused: Image, sources: Images) -> Scores:
+    """Q_G of the multi-focus survey (Liu et al. 2020), 0..1: as `q_g` but for zeros, which become 1e-5."""
+    kept, weights = torch.zeros(()), torch.zeros(())
+    for relative, turn, weight in _filled_edges(fused, sources):
+        like = 0.9994 * torch.sigmoid(15 * (relative - 0.5))
+        like = like * 0.9879 * torch.sigmoid(22 * (1 - turn * 2 / math.pi - 0.8))
+        kept, weights = kept + like * weight, weights + weight
+    return total(kept) / total(weights)
 
 
 def _sobel_of_unit(image: Tensor, padded: Tensor) -> tuple[Tensor, Tensor]:

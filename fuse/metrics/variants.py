@@ -114,6 +114,7 @@ VARIANTS: dict[str, Variant] = {
     "Qabf/default@rgb": _on(metrics.q_g, 255**2),  # VIFB takes 0..255 for 0..1
     "Qabf/petrovic": q_g_petrovic,
     "Qabf/liu": legacy.q_g_local,
+    "Qabf/survey2020": legacy.q_g_survey,
     "Qabf/symmetric": legacy.q_g_symmetric,
     "Qabf/unit": _on(metrics.q_g, 1),
     "Labf/default": metrics.l_abf,
@@ -134,6 +135,7 @@ VARIANTS: dict[str, Variant] = {
     "Q_E/mefb-edge-only": partial(metrics.q_e, edges_only=True),
     "Q_C/default": metrics.q_c,
     "Q_Y/default": metrics.q_y,
+    "Q_Y/survey2020": partial(metrics.q_y, flat="alike"),
     "Q_CV/default": metrics.q_cv,
     "Q_CB/default": metrics.q_cb,
     "Q_CB/mefb-uint8": _on(metrics.q_cb, 1),
