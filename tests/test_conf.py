@@ -117,7 +117,8 @@ def test_every_key_says_what_it_means(path: Path) -> None:
         indent, key = re.match(r"( *)([a-z_0-9]*):?", line).groups()  # type: ignore[union-attr]
         if not indent and key:
             inside = key
-        explained = "#" in line or above.strip().startswith("#") or key in known or "_target_" in line
+        explained = "#" in line or above.strip().startswith("#") or f"`{key}`" in above
+        explained |= key in known or "_target_" in line
         elsewhere = inside in ("defaults", "hydra", "splits") or (inside == "run" and path.parent.name != "run")
         term = path.parent.name == "loss" and not indent  # its weight and its function bear the comments
         assert explained or elsewhere or term, line
