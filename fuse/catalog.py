@@ -70,11 +70,26 @@ def methods() -> list[Card]:
     ]
 
 
+def protocols() -> list[Card]:
+    """Protocols of `conf/protocol/` with their columns and what they lack."""
+    return [
+        {
+            "name": name,
+            "columns": list(node["metrics"]),
+            "missing": list(node["missing"]),
+            "cite": node["cite"],
+            "about": text,
+        }
+        for name, text, node in group("protocol")
+    ]
+
+
 KINDS: dict[str, Callable[[], list[Card]]] = {
     "models": models,
     "data": data,
     "losses": losses,
     "metrics": metrics,
+    "protocols": protocols,
     "methods": methods,
 }
 
@@ -106,7 +121,7 @@ def main(words: list[str] | None = None) -> None:
         width = max(len(card["name"]) for card in cards)
         for card in cards:
             facts = [
-                f"{key} {value}"
+                f"{key} {', '.join(value) if isinstance(value, list) else value}"
                 for key, value in card.items()
                 if key not in ("name", "about") and value not in ("", [])
             ]

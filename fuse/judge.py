@@ -8,15 +8,16 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from fuse import checkpoint
+from fuse import checkpoint, explain, report
 from fuse import methods as ways
-from fuse import report
+from fuse import protocol as protocols
 from fuse.config import build, check
 from fuse.data import color, io
 from fuse.data.sample import Sample
 from fuse.errors import InputError
 from fuse.methods import Method
 from fuse.metrics import METRICS, applicable, measure
+from fuse.protocol import Protocol
 from fuse.results import Results
 from fuse.update import pick
 
@@ -24,9 +25,10 @@ from fuse.update import pick
 USUAL = ("en", "sf", "sd", "ag", "mi", "mse", "psnr", "ssim", "q_g", "brightness_shift")
 USUAL_REFERENCE = ("mse_ref", "psnr_ref", "psnr_inner", "ssim_ref")
 
-# What every number here rests on; it is written into every result.
+# What every number rests on where no other protocol is asked for; it is written into every result.
+USUAL_PROTOCOL = "fuse-1"
 PROTOCOL = {
-    "name": "fuse-1",
+    "name": USUAL_PROTOCOL,
     "picture": "8 bit as stored; no stretch, no resizing, no crop",
     "luma": "floor(0.298936 R + 0.587043 G + 0.114021 B + 0.5)",
     "range": "0..255, computed in float64",
@@ -36,7 +38,7 @@ PROTOCOL = {
 
 
 def command(cfg: dict[str, Any], out: Path) -> tuple[str, list[str]]:
-    """What `fuse-eval` does: the table, and what failed.
+    """What `fuse-eval` does: the table, or what explains the difference of two protocols, and what failed.
 
     Raises:
         InputError: the configuration cannot be used, or nothing could be judged.
@@ -47,12 +49,28 @@ def command(cfg: dict[str, Any], out: Path) -> tuple[str, list[str]]:
         raise InputError("nothing to judge: give ckpt=PATH, method=NAME, or method=[NAME,PATH,...]")
     if problems := check(cfg):
         raise InputError("\n".join(problems))
+    compared = [protocols.load(str(name)) for name in two(cfg["explain"])] if cfg["explain"] else []
+    protocol = protocols.asked(cfg["protocol"])
     torch.set_flush_denormal(True)
     device, data = pick(cfg["device"]), build(cfg["data"])
     methods = [ways.resolve(str(name), device, cfg["tile"], cfg["trust"]) for name in given]
-    trivial = ways.trivial(data.roles) if cfg["trivial"] else []
     names = [cfg["metrics"]] if isinstance(cfg["metrics"], str) else cfg["metrics"]
-    return run(methods, data, cfg["split"], out, names, trivial)
+    if compared:
+        return difference(methods, data, cfg["split"], out, compared[0], compared[1], names)
+    trivial = ways.trivial(data.roles) if cfg["trivial"] else []
+    other = None if protocol.name == USUAL_PROTOCOL else protocol
+    return run(methods, data, cfg["split"], out, names, trivial, other)
+
+
+def two(given: Any) -> list[Any]:
+    """The two names of `explain=[A,B]`.
+
+    Raises:
+        InputError: not two.
+    """
+    if not isinstance(given, list) or len(given) != 2:
+        raise InputError(f"explain={given}: give the names of two protocols, as in explain=[cddfuse-2023,fuse-1]")
+    return given
 
 
 def after_training(cfg: dict[str, Any], run_folder: Path) -> str:
@@ -106,24 +124,24 @@ def run(
     out: Path,
     names: Sequence[str] | None = None,
     trivial: Sequence[Method] = (),
+    protocol: Protocol | None = None,
 ) -> tuple[str, list[str]]:
     """Judge `methods` (and the `trivial` rows) on a split into the folder `out`; the table, and what failed.
 
-    A picture that fails is listed and the others go on.
+    By this project's own protocol, or by the one given. A picture that fails is listed and the others go on.
 
     Raises:
         InputError: nothing at all could be judged, or `out` holds another evaluation.
     """
-    names = chosen(names, data.reference is not None)
+    names = protocols.columns(protocol, names) if protocol else chosen(names, data.reference is not None)
     everyone = [*methods, *(row for row in trivial if row.name not in {method.name for method in methods})]
     if len({method.name for method in everyone}) < len(everyone):
         raise InputError(
             f"two methods share a name among {', '.join(method.name for method in methods)}; rename a folder"
         )
     facts: dict[str, Any] = {
-        "protocol": PROTOCOL,
-        "data": {"name": data.name, "split": split, "identity": data.identity(split), "pairs": len(data.stems(split))},
-        "methods": {method.name: dict(method.facts) for method in everyone},
+        "protocol": protocols.described(protocol, names) if protocol else PROTOCOL,
+        **about(data, split, everyone),
     }
     failures: list[str] = []
     with Results(out, facts, names) as results, tqdm(total=facts["data"]["pairs"], unit="pair", disable=None) as bar:
@@ -137,17 +155,65 @@ def run(
                     continue
                 if method.facts["kind"] in ("rule", "checkpoint"):
                     io.write(out / "fused" / method.name / f"{pair}.png", fused[0])
-                results.add(method.name, pair, scores(fused, sample, names))
+                if protocol:
+                    row = protocols.scores(fused, sample.sources, protocol, names)
+                else:
+                    row = scores(fused, sample, names)
+                results.add(method.name, pair, row)
             bar.update()
     if not any(method.name in results.rows for method in methods):
         raise InputError("nothing could be judged:\n" + "\n".join(failures))
 
     fetch = pictures(methods, data, split, out)
-    metrics = {name: METRICS[name] for name in names}
+    metrics = {name: protocols.card(protocol, name) if protocol else METRICS[name] for name in names}
     text = report.write(
         out, results.rows, metrics, {row.name for row in trivial}, {**facts, "failures": failures}, fetch
     )
-    return text, failures
+    return "\n".join([text, *(protocols.lacking(protocol) if protocol else [])]), failures
+
+
+def about(data: Any, split: str, methods: Sequence[Method]) -> dict[str, Any]:
+    """What is judged: the data and its identity, and what each method is."""
+    return {
+        "data": {"name": data.name, "split": split, "identity": data.identity(split), "pairs": len(data.stems(split))},
+        "methods": {method.name: dict(method.facts) for method in methods},
+    }
+
+
+def difference(
+    methods: Sequence[Method],
+    data: Any,
+    split: str,
+    out: Path,
+    first: Protocol,
+    second: Protocol,
+    names: Sequence[str] | None = None,
+) -> tuple[str, list[str]]:
+    """Which convention makes which part of the difference between two protocols, into `out`; the tables, what failed.
+
+    Raises:
+        InputError: nothing at all could be judged, no column is in both, or `out` holds another explanation.
+    """
+    if (out / "explain.json").exists():
+        raise InputError(f"{out} holds an explanation already; choose another out=, or delete that one")
+    paths = {name: explain.steps(first, second, name) for name in explain.shared(first, second, names)}
+    rows: dict[str, list[dict[str, list[float]]]] = {method.name: [] for method in methods}
+    failures: list[str] = []
+    for sample in tqdm(data.samples(split), total=len(data.stems(split)), unit="pair", disable=None):
+        for method in methods:
+            try:
+                rows[method.name].append(explain.values(method.fuse(sample), sample.sources, paths))
+            except InputError as problem:
+                failures.append(f"{method.name}, {sample.names[0]}: {problem}")
+    if not any(rows.values()):
+        raise InputError("nothing could be judged:\n" + "\n".join(failures))
+    accounts = [
+        explain.account(method, name, path, [row[name] for row in found])
+        for method, found in rows.items()
+        for name, path in paths.items()
+        if found
+    ]
+    return explain.write(out, accounts, first, second, about(data, split, methods)), failures
 
 
 def pictures(
