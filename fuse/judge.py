@@ -19,6 +19,7 @@ from fuse.methods import Method
 from fuse.metrics import METRICS, applicable, measure
 from fuse.protocol import Protocol
 from fuse.results import Results
+from fuse.suspicion import signs
 from fuse.update import pick
 
 # What is measured unless something else is asked for; all of `METRICS` takes much longer.
@@ -128,7 +129,8 @@ def run(
 ) -> tuple[str, list[str]]:
     """Judge `methods` (and the `trivial` rows) on a split into the folder `out`; the table, and what failed.
 
-    By this project's own protocol, or by the one given. A picture that fails is listed and the others go on.
+    By this project's own protocol, or by the one given. A picture that fails is listed and the others go on; pictures
+    from folders that look turned, stretched, saturated or copied are named under the table.
 
     Raises:
         InputError: nothing at all could be judged, or `out` holds another evaluation.
@@ -144,6 +146,7 @@ def run(
         **about(data, split, everyone),
     }
     failures: list[str] = []
+    doubts: list[str] = []
     with Results(out, facts, names) as results, tqdm(total=facts["data"]["pairs"], unit="pair", disable=None) as bar:
         for sample in data.samples(split):
             pair = sample.names[0]
@@ -155,6 +158,9 @@ def run(
                     continue
                 if method.facts["kind"] in ("rule", "checkpoint"):
                     io.write(out / "fused" / method.name / f"{pair}.png", fused[0])
+                if method.facts["kind"] == "folder":
+                    found = signs(color.grey_levels(fused), [color.grey_levels(x) for x in sample.sources])
+                    doubts += [f"{method.name}, {pair}: {sign}" for sign in found]
                 if protocol:
                     row = protocols.scores(fused, sample.sources, protocol, names)
                 else:
@@ -166,10 +172,10 @@ def run(
 
     fetch = pictures(methods, data, split, out)
     metrics = {name: protocols.card(protocol, name) if protocol else METRICS[name] for name in names}
-    text = report.write(
-        out, results.rows, metrics, {row.name for row in trivial}, {**facts, "failures": failures}, fetch
-    )
-    return "\n".join([text, *(protocols.lacking(protocol) if protocol else [])]), failures
+    told = {**facts, "failures": failures, "doubts": doubts}
+    text = report.write(out, results.rows, metrics, {row.name for row in trivial}, told, fetch)
+    warned = ["Look at these before you trust their rows:", *doubts] if doubts else []
+    return "\n".join([text, *(protocols.lacking(protocol) if protocol else []), *warned]), failures
 
 
 def about(data: Any, split: str, methods: Sequence[Method]) -> dict[str, Any]:
