@@ -24,6 +24,13 @@ def brightness_shift(fused: Image, sources: Images, *, memo: Memo | None = None)
     return mean(fused, memo=memo) - torch.stack([mean(source, memo=memo) for source in sources]).mean(0)
 
 
+def nearby_maximum(image: Float[Tensor, "b 1 h w"]) -> Float[Tensor, "b 1 h w"]:
+    """Largest value in the 3x3 window around every pixel, as much of it as lies inside."""
+    padded = functional.pad(image, (1, 1, 1, 1), value=-torch.inf)
+    rows = torch.maximum(torch.maximum(padded[..., :-2, :], padded[..., 1:-1, :]), padded[..., 2:, :])
+    return torch.maximum(torch.maximum(rows[..., :-2], rows[..., 1:-1]), rows[..., 2:])
+
+
 def invented(fused: Image, sources: Images, *, memo: Memo | None = None) -> Scores:
     """Share of pixels that lie outside what any source shows nearby, 0..1; lower is better.
 
@@ -32,9 +39,8 @@ def invented(fused: Image, sources: Images, *, memo: Memo | None = None) -> Scor
     colours made up by a network raise it. Not differentiable.
     """
     memo = memo or Memo()
-    stack = torch.cat([memo(grey, source) for source in sources], 1)
-    highest = functional.max_pool2d(stack, 3, stride=1, padding=1).amax(1, keepdim=True)
-    lowest = -functional.max_pool2d(-stack, 3, stride=1, padding=1).amax(1, keepdim=True)
+    stack = torch.stack([memo(grey, source) for source in sources])
+    highest, lowest = nearby_maximum(stack.amax(0)), -nearby_maximum(-stack.amin(0))
     result = memo(grey, fused)
     return average(((result > highest + TOLERANCE) | (result < lowest - TOLERANCE)).to(torch.float64))
 

@@ -1,6 +1,7 @@
 """Q_P: phase congruency of the fused picture and of its sources (Kovesi's filters)."""
 
 import math
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as functional
@@ -22,59 +23,89 @@ FEATURE = 0.1  # phase congruency from which a place counts as a feature
 WINDOW = gaussian(11, 1.5)
 
 
-def _frequencies(size: int, like: Tensor) -> Tensor:
+class Bank(NamedTuple):
+    """Filters for one size of image: one of `radial` times one of `angular`; `noise` per orientation, see below."""
+
+    radial: Float[Tensor, "s h w"]
+    angular: Float[Tensor, "o h w"]
+    noise: Float[Tensor, "o"]
+
+
+def _frequencies(size: int, device: torch.device) -> Tensor:
     """Normalised frequencies in the order of the FFT; Kovesi divides by n - 1 where n is odd."""
-    centred = torch.arange(size, dtype=like.dtype, device=like.device) - size // 2
-    return torch.fft.ifftshift(centred / (size - size % 2))
+    centred = torch.arange(size, dtype=torch.float64, device=device) - size // 2
+    return torch.fft.ifftshift(centred / max(1, size - size % 2))
 
 
-def lowpass(height: int, width: int, like: Tensor) -> Float[Tensor, "h w"]:
+def lowpass(height: int, width: int, device: torch.device) -> Float[Tensor, "h w"]:
     """Butterworth low-pass, cut off at 0.45, order 15; a place off centre where a side is odd, as Kovesi's."""
     y, x = (
-        torch.fft.fftshift((torch.arange(size, dtype=like.dtype, device=like.device) - size // 2) / size)
+        torch.fft.fftshift((torch.arange(size, dtype=torch.float64, device=device) - size // 2) / size)
         for size in (height, width)
     )
     return 1 / (1 + ((y[:, None] ** 2 + x[None] ** 2) / 0.45**2) ** 15)
 
 
-def filters(height: int, width: int, like: Tensor) -> tuple[Float[Tensor, "s h w"], Float[Tensor, "o h w"]]:
-    """Radial (log Gabor, one per scale) and angular (one per orientation) filters; one of each makes a filter."""
-    y, x = _frequencies(height, like)[:, None], _frequencies(width, like)[None]
+def filters(height: int, width: int, device: torch.device) -> Bank:
+    """Log Gabor filters, and per orientation the energy that noise of median power 1 at the finest scale reaches."""
+    y, x = _frequencies(height, device)[:, None], _frequencies(width, device)[None]
     radius = torch.sqrt(x**2 + y**2)
     radius[0, 0] = 1
-    scales = torch.arange(SCALES, dtype=like.dtype, device=like.device)[:, None, None]
+    scales = torch.arange(SCALES, dtype=torch.float64, device=device)[:, None, None]
     radial = torch.exp(-(torch.log(radius * WAVELENGTH * FACTOR**scales) ** 2) / (2 * math.log(BANDWIDTH) ** 2))
-    radial = radial * lowpass(height, width, like)
+    radial = radial * lowpass(height, width, device)
     radial[:, 0, 0] = 0
     theta = torch.atan2(-y, x)
-    angles = math.pi / ORIENTATIONS * torch.arange(ORIENTATIONS, dtype=like.dtype, device=like.device)[:, None, None]
+    angles = math.pi / ORIENTATIONS * torch.arange(ORIENTATIONS, dtype=torch.float64, device=device)[:, None, None]
     difference = torch.atan2(torch.sin(theta - angles), torch.cos(theta - angles))
-    return radial, torch.exp(-(difference**2) / (2 * ANGULAR**2))
+    angular = torch.exp(-(difference**2) / (2 * ANGULAR**2))
+    return Bank(radial, angular, torch.stack([noise_of(radial * spread) for spread in angular]))
 
 
-def phase_congruency(image: Float[Tensor, "b 1 h w"]) -> tuple[Tensor, Tensor, Tensor]:
+def noise_of(bank: Float[Tensor, "s h w"]) -> Float[Tensor, ""]:
+    """Energy that noise reaches beyond doubt, all scales of an orientation together, if its median power is 1."""
+    power = 1 / math.log(2) / (bank[0] ** 2).sum()
+    # the real parts of the filters' impulse responses overlap as the even parts of the filters do
+    even = (bank + bank.roll((-1, -1), (-2, -1)).flip(-2, -1)) / 2
+    overlap = even.flatten(1) @ even.flatten(1).T
+    tau = torch.sqrt(power * (overlap.diagonal().sum() + 2 * overlap.triu(1).sum()))
+    return tau * (math.sqrt(math.pi / 2) + NOISE_DEVIATIONS * math.sqrt(2 - math.pi / 2)) / NOISE_SHRINK
+
+
+def median(values: Float[Tensor, "b n"]) -> Scores:
+    """Median of each row: of an even number, the mean of the two in the middle."""
+    half = (values.shape[1] + 1) // 2
+    lower = values.kthvalue(half, dim=1, keepdim=True).values
+    if values.shape[1] % 2:
+        return lower[:, 0]
+    above = values.masked_fill(values <= lower, torch.inf).amin(1)
+    repeated = (values <= lower).sum(1) > half
+    return (lower[:, 0] + torch.where(repeated, lower[:, 0], above)) / 2
+
+
+def phase_congruency(image: Float[Tensor, "b 1 h w"], memo: Memo) -> tuple[Tensor, Tensor, Tensor]:
     """Phase congruency, and maximum and minimum moment of its variation with orientation, at every pixel."""
-    height, width = image.shape[-2:]
-    radial, angular = filters(height, width, image)
-    spectrum = torch.fft.fft2(image)
+    bank = memo(filters, *image.shape[-2:], image.device)
+    spectrum = torch.view_as_real(torch.fft.fft2(image))
     energy_sum = amplitude_sum = torch.zeros_like(image)
     xx = yy = xy = torch.zeros_like(image)
-    for index, spread in enumerate(angular):
-        bank = radial * spread
-        response = torch.fft.ifft2(spectrum * bank)  # (b, scales, h, w): even part real, odd part imaginary
-        amplitude = response.abs()
-        even, odd = response.real.sum(1, keepdim=True), response.imag.sum(1, keepdim=True)
-        length = torch.sqrt(even**2 + odd**2) + EPSILON
-        even, odd = even / length, odd / length
-        energy = (
-            response.real * even + response.imag * odd - torch.abs(response.real * odd - response.imag * even)
-        ).sum(1, keepdim=True)
-        energy = (energy - noise_threshold(amplitude[:, 0], bank)[:, None, None, None]).clamp(min=0)
+    for index, (angular, noise) in enumerate(zip(bank.angular, bank.noise, strict=True)):
+        filtered = torch.view_as_complex(spectrum * (bank.radial * angular)[..., None])
+        response = torch.view_as_real(torch.fft.ifft2(filtered))  # (b, scales, h, w, even and odd)
+        even, odd = response[..., 0].contiguous(), response[..., 1].contiguous()
+        power = even**2 + odd**2
+        amplitude = power.sqrt()
+        even_mean, odd_mean = even.sum(1, keepdim=True), odd.sum(1, keepdim=True)
+        length = torch.sqrt(even_mean**2 + odd_mean**2) + EPSILON
+        even_mean, odd_mean = even_mean / length, odd_mean / length
+        energy = even * even_mean + odd * odd_mean - torch.abs(even * odd_mean - odd * even_mean)
+        threshold = noise * torch.sqrt(median(power[:, 0].flatten(1)))
+        energy = (energy.sum(1, keepdim=True) - threshold[:, None, None, None]).clamp(min=0)
         amplitudes = amplitude.sum(1, keepdim=True)
         spread_of_scales = amplitudes / (amplitude.amax(1, keepdim=True) + EPSILON) / SCALES
         energy = energy * torch.sigmoid(GAIN * (spread_of_scales - CUTOFF))
         energy_sum, amplitude_sum = energy_sum + energy, amplitude_sum + amplitudes
-        congruency = energy / amplitudes
+        congruency = torch.where(amplitudes > 0, energy / amplitudes, 0.0)
         angle = index * math.pi / ORIENTATIONS
         across, down = congruency * math.cos(angle), congruency * math.sin(angle)
         xx, yy, xy = xx + across**2, yy + down**2, xy + across * down
@@ -83,34 +114,15 @@ def phase_congruency(image: Float[Tensor, "b 1 h w"]) -> tuple[Tensor, Tensor, T
     return energy_sum / (amplitude_sum + EPSILON), (xx + yy + difference) / 2, (xx + yy - difference) / 2
 
 
-def median(values: Float[Tensor, "b n"]) -> Scores:
-    """Median of each row: of an even number, the mean of the two in the middle."""
-    size = values.shape[1]
-    lower = values.kthvalue((size + 1) // 2, dim=1).values
-    return lower if size % 2 else (lower + values.kthvalue(size // 2 + 1, dim=1).values) / 2
+def local_moments(image: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and variance under an 11x11 Gaussian, zeros outside."""
+    mean = local_mean(image)
+    return mean, local_mean(image * image) - mean**2
 
 
-def noise_threshold(finest: Float[Tensor, "b h w"], bank: Float[Tensor, "s h w"]) -> Scores:
-    """Energy that noise alone reaches, from the median amplitude at the finest scale."""
-    power = median((finest**2).flatten(1)) / math.log(2) / (bank[0] ** 2).sum()
-    # the real parts of the filters' impulse responses overlap as the even parts of the filters do
-    even = (bank + bank.roll((-1, -1), (-2, -1)).flip(-2, -1)) / 2
-    overlap = even.flatten(1) @ even.flatten(1).T
-    own, mutual = overlap.diagonal().sum(), overlap.triu(1).sum()
-    tau = torch.sqrt(power * own + 2 * power * mutual)
-    return tau * (math.sqrt(math.pi / 2) + NOISE_DEVIATIONS * math.sqrt(2 - math.pi / 2)) / NOISE_SHRINK
-
-
-def local_correlation(x: Tensor, y: Tensor) -> Tensor:
-    """Correlation under an 11x11 Gaussian, zeros outside."""
-
-    def local(image: Tensor) -> Tensor:
-        return smooth(functional.pad(image, (5, 5, 5, 5)), WINDOW)
-
-    mean_x, mean_y = local(x), local(y)
-    variance_x, variance_y = local(x * x) - mean_x**2, local(y * y) - mean_y**2
-    covariance = local(x * y) - mean_x * mean_y
-    return (covariance + EPSILON) / (torch.sqrt(torch.abs(variance_x * variance_y)) + EPSILON)
+def local_mean(image: Tensor) -> Tensor:
+    """Mean under an 11x11 Gaussian, zeros outside."""
+    return smooth(functional.pad(image, (5, 5, 5, 5)), WINDOW)
 
 
 def q_p(fused: Image, sources: Images, *, memo: Memo | None = None) -> Scores:
@@ -121,8 +133,8 @@ def q_p(fused: Image, sources: Images, *, memo: Memo | None = None) -> Scores:
     better. Zhao, Laganiere, Liu 2007; phase congruency of Kovesi 1999.
     """
     memo = memo or Memo()
-    result = memo(phase_congruency, memo(grey, fused))
-    maps = [memo(phase_congruency, memo(grey, source)) for source in sources]
+    result = memo(phase_congruency, memo(grey, fused), memo)
+    maps = [memo(phase_congruency, memo(grey, source), memo) for source in sources]
     largest = maps[0]
     for other in maps[1:]:
         first = largest[0] > other[0]
@@ -130,10 +142,14 @@ def q_p(fused: Image, sources: Images, *, memo: Memo | None = None) -> Scores:
     count = (largest[0] > FEATURE).flatten(1).sum(1)
     product = torch.ones(fused.shape[0], dtype=torch.float64, device=fused.device)
     for feature in range(3):
+        mean_y, variance_y = local_moments(result[feature])
         best = torch.full_like(result[0], -torch.inf)
         for candidate in (*maps, largest):
             mask = candidate[0] > FEATURE
-            likeness = torch.where(mask, local_correlation(result[feature], candidate[feature] * mask), 0.0)
-            best = torch.maximum(best, likeness)
+            x = candidate[feature] * mask
+            mean_x, variance_x = local_moments(x)
+            covariance = local_mean(x * result[feature]) - mean_x * mean_y
+            likeness = (covariance + EPSILON) / (torch.sqrt(torch.abs(variance_x * variance_y)) + EPSILON)
+            best = torch.maximum(best, likeness * mask)
         product = product * best.flatten(1).sum(1) / count
     return product
