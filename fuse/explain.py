@@ -107,7 +107,7 @@ def steps(first: Protocol, second: Protocol, column: str) -> list[Step]:
         old, new = getattr(first, key), getattr(second, key)
         if old != new:
             now = now._replace(**{key: new})
-            found.append(Step(key, str(old), str(new), now, form))
+            found.append(Step(key, str(old).lower(), str(new).lower(), now, form))  # true, false
     changes = between(first.metrics[column], second.metrics[column])
     return [*found, *(Step(convention, old, new, now, form) for convention, old, new, form in changes)]
 
@@ -188,7 +188,9 @@ def left_over(accounts: Sequence[Account], first: Protocol, second: Protocol) ->
             said.append(f"Only in {one.name}: {', '.join(only)}.")
     for entry in accounts:
         if entry.pairs < entry.asked:
-            said.append(f"{entry.column} of {entry.method}: undefined on {entry.asked - entry.pairs} pairs, left out.")
+            said.append(
+                f"{entry.column} of {entry.method}: undefined on {entry.asked - entry.pairs} of {entry.asked} pairs, left out."
+            )
     return said
 
 
@@ -197,7 +199,7 @@ def table_text(accounts: Sequence[Account], first: Protocol, second: Protocol) -
     text: list[str] = []
     for method in dict.fromkeys(entry.method for entry in accounts):
         own = [entry for entry in accounts if entry.method == method]
-        text += [f"{method}: from {first.name} to {second.name}, means over {own[0].asked} pairs", ""]
+        text += [f"{method}: from {first.name} to {second.name}, pairs: {own[0].asked}", ""]
         told = [(entry.column if i == 0 else "", *line) for entry in own for i, line in enumerate(lines(entry))]
         rows = [("metric", "convention", "part", "value"), *told]
         size = [max(len(row[i]) for row in rows) for i in range(4)]
@@ -235,7 +237,7 @@ def waterfall(accounts: Sequence[Account], first: Protocol, second: Protocol) ->
         ends = [(0.0, entry.means[0]), *zip(entry.means, entry.means[1:], strict=False)]
         for i, (words, (before, after)) in enumerate(zip(lines(entry), ends, strict=True)):
             left, right = sorted(((before - low) * scale, (after - low) * scale))
-            kind = "whole" if i == 0 else "up" if after > before else "down"
+            kind = "whole" if i == 0 or after == before else "up" if after > before else "down"
             said = words[2] if i == 0 else words[1]
             rows.append({"label": words[0], "left": left, "width": right - left, "kind": kind, "said": said})
         left, right = sorted(((0.0 - low) * scale, (entry.means[-1] - low) * scale))

@@ -195,7 +195,7 @@ def test_pairs_without_a_value_are_counted_out() -> None:
     entry = explain.account("copy", "ag", path, [[1.0, 1.0, 2.0], [1.0, float("nan"), 2.0]])
     assert (entry.pairs, entry.asked, list(entry.means), entry.parts()) == (1, 2, [1, 1, 2], [0, 1])
     said = explain.table_text([entry], path[0].protocol, protocol.load("fuse-1"))
-    assert "ag of copy: undefined on 1 pairs" in said
+    assert "ag of copy: undefined on 1 of 2 pairs" in said
     assert "+1.000" in said
     nothing = explain.account("copy", "ag", path, [[1.0, float("nan"), 2.0]])
     assert "<svg" in explain.waterfall([nothing], path[0].protocol, protocol.load("fuse-1"))
