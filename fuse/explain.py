@@ -188,9 +188,8 @@ def left_over(accounts: Sequence[Account], first: Protocol, second: Protocol) ->
             said.append(f"Only in {one.name}: {', '.join(only)}.")
     for entry in accounts:
         if entry.pairs < entry.asked:
-            said.append(
-                f"{entry.column} of {entry.method}: undefined on {entry.asked - entry.pairs} of {entry.asked} pairs, left out."
-            )
+            missing = f"{entry.asked - entry.pairs} of {entry.asked} pairs"
+            said.append(f"{entry.column} of {entry.method}: undefined on {missing}, left out.")
     return said
 
 
