@@ -43,6 +43,8 @@ def _train(cfg: DictConfig) -> float | None:
             return one_run(cfg, out)
         except InputError as problem:  # the other jobs of the sweep go on
             (out / "error.txt").write_text(f"{problem}\n")
+            if not (out / "config.yaml").exists():  # the table tells the jobs apart by their settings
+                OmegaConf.save(cfg, out / "config.yaml", resolve=True)
             log.error("%s", problem)
             return None
     return guarded("train", one_run, cfg, out)

@@ -1,5 +1,6 @@
 """Judging: every method on every picture, one row each, then tables and pages."""
 
+import shutil
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from tqdm import tqdm
 from fuse import checkpoint, explain, report
 from fuse import methods as ways
 from fuse import protocol as protocols
-from fuse.config import build, check
+from fuse.config import build, check, near
 from fuse.data import color, io
 from fuse.data.sample import Sample
 from fuse.errors import InputError
@@ -48,7 +49,10 @@ def command(cfg: dict[str, Any], out: Path) -> tuple[str, list[str]]:
     given += cfg["method"] if isinstance(cfg["method"], list) else [cfg["method"]] if cfg["method"] else []
     if not given:
         raise InputError("nothing to judge: give ckpt=PATH, method=NAME, or method=[NAME,PATH,...]")
-    if problems := check(cfg):
+    problems = check(cfg)
+    if cfg["tile"] is not None and not (isinstance(cfg["tile"], int) and cfg["tile"] > 0):
+        problems.append(f"tile={cfg['tile']}: must be a side in pixels, or null")
+    if problems:
         raise InputError("\n".join(problems))
     compared = [protocols.load(str(name)) for name in two(cfg["explain"])] if cfg["explain"] else []
     protocol = protocols.asked(cfg["protocol"])
@@ -80,6 +84,7 @@ def after_training(cfg: dict[str, Any], run_folder: Path) -> str:
     own = cfg["model"]["fuser"]["_target_"].split(".")[0]  # who trains a network trusts its package
     data, trained = build(cfg["data"]), ways.resolve(str(run_folder), device, trust=[own])
     methods = [trained._replace(name="trained"), ways.resolve("laplacian", device)]
+    shutil.rmtree(run_folder / "eval", ignore_errors=True)  # of an earlier checkpoint, if the run was resumed
     return run(methods, data, "test", run_folder / "eval", None, ways.trivial(data.roles))[0]
 
 
@@ -95,10 +100,20 @@ def scores(fused: Tensor, sample: Sample, names: Iterable[str] | None = None) ->
 
 
 def chosen(names: Iterable[str] | None, reference: bool) -> list[str]:
-    """The metrics meant: those named; with None the usual ones that apply, with `all` every one that applies."""
+    """The metrics meant: those named; with None the usual ones that apply, with `all` every one that applies.
+
+    Raises:
+        InputError: a metric that there is not, or that needs a reference where there is none.
+    """
     if names is None:
         return [*USUAL, *(USUAL_REFERENCE if reference else ())]
-    return applicable(reference) if list(names) == ["all"] else list(names)
+    wanted, known = list(names), applicable(reference)
+    if wanted == ["all"]:
+        return known
+    for name in (name for name in wanted if name not in known):
+        why = "needs a reference, which these data lack" if name in METRICS else "is not a metric"
+        raise InputError(f"metrics: '{name}' {why}; {near(name, known)}")
+    return wanted
 
 
 def strip(fused: Tensor, sample: Sample) -> Tensor:

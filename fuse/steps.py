@@ -30,6 +30,13 @@ class Loss:
     """A recipe: weighted terms, computed on pictures brought from [0, 1] to the paper's own range."""
 
     def __init__(self, terms: Mapping[str, Term], span: Sequence[float] = (0.0, 1.0)) -> None:
+        """
+        Raises:
+            InputError: a weight that is not a number.
+        """
+        for name, term in terms.items():
+            if not isinstance(term.weight, int | float):
+                raise InputError(f"loss.{name}.weight={term.weight}: must be a number")
         self.terms, self.span = dict(terms), span
 
     def check(self, roles: Sequence[str]) -> None:

@@ -24,6 +24,11 @@ SHARED = ROOT.parent / "shared"
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT)}  # of commands that tests start, in whatever folder
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """OmegaConf derives its classes from `typing`'s, which the type checker finds old-fashioned."""
+    config.addinivalue_line("filterwarnings", "ignore::beartype.roar.BeartypeDecorHintPep585DeprecationWarning")
+
+
 @pytest.fixture(autouse=True, scope="session")
 def _one_thread() -> None:
     torch.set_num_threads(1)
