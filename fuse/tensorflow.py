@@ -49,6 +49,8 @@ def _entries(table: bytes, handle: bytes) -> Iterator[tuple[bytes, bytes]]:
     start, place = _varint(handle, 0)
     size, _ = _varint(handle, place)
     block = table[start : start + size]
+    if table[start + size] != 0:
+        raise ValueError("its index is compressed, which TensorFlow does not do")
     end = len(block) - 4 * (int.from_bytes(block[-4:], "little") + 1)  # restart points follow the entries
     place, key = 0, b""
     while place < end:

@@ -1,0 +1,188 @@
+"""Judging: known pictures give known rows, whoever made them and wherever they lie."""
+
+import csv
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+from torch import Tensor
+
+from fuse import infer, judge, methods
+from fuse.data import color, io
+from fuse.data.sample import Sample
+from fuse.data.sets import Folders
+from fuse.data.synthetic import Synthetic
+from fuse.errors import InputError
+from fuse.models.classical import Average
+
+CPU = torch.device("cpu")
+REFERENCED = {"psnr_ref", "ssim_ref", "mse_ref", "psnr_inner"}
+
+
+def data(test: int = 2) -> Synthetic:
+    return Synthetic(size=40, train=1, val=1, test=test)
+
+
+def table(out: Path) -> dict[tuple[str, str], dict[str, float]]:
+    with (out / "results.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    return {
+        (row.pop("method"), row.pop("pair")): {k: float(v) if v else math.nan for k, v in row.items()} for row in rows
+    }
+
+
+def grey(picture: Tensor) -> Any:
+    return color.grey_levels(picture)[0, 0].numpy()
+
+
+def test_scores_are_those_of_stored_grey_levels() -> None:
+    sample = next(data().samples("test"))
+    fused = infer.fuse(Average(), sample.sources)
+    values = judge.scores(fused, sample)
+    assert sample.reference is not None
+    f, r = grey(fused), grey(sample.reference)
+    assert values["psnr_ref"] == pytest.approx(peak_signal_noise_ratio(r, f, data_range=255), rel=1e-12)
+    window = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "data_range": 255, "full": True}
+    assert values["ssim_ref"] == pytest.approx(structural_similarity(f, r, **window)[1][5:-5, 5:-5].mean(), rel=1e-9)
+    assert values["sd"] == pytest.approx(f.std(), rel=1e-9)
+    assert values["brightness_shift"] == pytest.approx(f.mean() - sum(grey(x).mean() for x in sample.sources) / 2)
+
+
+def test_sixteen_bits_are_judged_as_eight() -> None:
+    sample = next(data().samples("test"))
+    wide = Sample(tuple((x.int() * 257).to(torch.uint16) for x in sample.sources), None, sample.names, sample.roles)
+    fused = infer.fuse(Average(), wide.sources)
+    near = infer.fuse(Average(), sample.sources)
+    assert fused.dtype == torch.uint16
+    ours, theirs = judge.scores(fused, wide), judge.scores(near, sample._replace(reference=None))
+    assert ours.keys() == theirs.keys()
+    assert ours["mi"] == pytest.approx(theirs["mi"], rel=0.02)
+
+
+def test_a_reference_is_needed_for_some_metrics_only() -> None:
+    sample = next(data().samples("test"))
+    fused = sample.sources[0]
+    assert set(judge.scores(fused, sample)) >= REFERENCED
+    assert not set(judge.scores(fused, sample._replace(reference=None))) & REFERENCED
+    with pytest.raises(InputError, match="'psnr_ref' needs a reference"):
+        judge.scores(fused, sample._replace(reference=None), ["psnr_ref"])
+    assert list(judge.scores(fused, sample, ["psnr_ref", "en"])) == ["psnr_ref", "en"]
+    assert judge.scores(sample.reference, sample, ["psnr_ref"])["psnr_ref"] == math.inf  # type: ignore[arg-type]
+
+
+def test_one_row_for_every_method_and_pair(tmp_path: Path) -> None:
+    chosen = [methods.resolve(name, CPU) for name in ("average", "laplacian")]
+    text, failures = judge.run(
+        chosen, data(), "test", tmp_path / "e", ["psnr_ref", "en"], methods.trivial(("near", "far"))
+    )
+    assert failures == []
+    rows = table(tmp_path / "e")
+    names = {"average", "laplacian", "copy-near", "copy-far", "maximum", "stretched-average", "noisy-average"}
+    assert set(rows) == {(name, f"test-00{number}") for name in names for number in (0, 1)}
+    for sample in data().samples("test"):
+        pair = sample.names[0]
+        assert rows["copy-far", pair] == judge.scores(sample.sources[1], sample, ["psnr_ref", "en"])
+        written = io.read(tmp_path / "e" / "fused" / "laplacian" / f"{pair}.png")[None]
+        assert rows["laplacian", pair] == judge.scores(
+            written, sample, ["psnr_ref", "en"]
+        )  # what is stored is measured
+    summary = json.loads((tmp_path / "e" / "summary.json").read_text())
+    for name in ("average", "laplacian"):
+        values = [rows[name, f"test-00{number}"]["en"] for number in (0, 1)]
+        cell = summary["scores"][name]["en"]
+        assert cell["mean"] == pytest.approx(sum(values) / 2)
+        assert cell["n"] == 2
+        assert name in text
+    assert summary["data"] == {"name": "synthetic", "split": "test", "identity": data().identity("test"), "pairs": 2}
+    assert not (tmp_path / "e" / "fused" / "copy-near").exists()
+
+
+def test_a_folder_of_our_own_pictures_scores_like_the_method(tmp_path: Path) -> None:
+    ours = methods.resolve("laplacian", CPU)
+    judge.run([ours], data(), "test", tmp_path / "e", ["q_g", "psnr_ref"])
+    theirs = methods.resolve(str(tmp_path / "e" / "fused" / "laplacian"), CPU)
+    assert theirs.name == "fused-laplacian"
+    judge.run([theirs], data(), "test", tmp_path / "again", ["q_g", "psnr_ref"])
+    one, other = table(tmp_path / "e"), table(tmp_path / "again")
+    for number in (0, 1):
+        assert one["laplacian", f"test-00{number}"] == other["fused-laplacian", f"test-00{number}"]
+
+
+def test_a_picture_that_fails_is_listed_and_the_others_go_on(tmp_path: Path) -> None:
+    folder = tmp_path / "theirs"
+    samples = list(data(3).samples("test"))
+    io.write(folder / "test-000.png", samples[0].sources[0][0])
+    (folder / "test-001.png").write_bytes(b"broken")
+    io.write(folder / "test-002.png", samples[2].sources[0][0, :, :30])
+    chosen = [methods.resolve(str(folder), CPU), methods.resolve("average", CPU)]
+    _, failures = judge.run(chosen, data(3), "test", tmp_path / "e", ["en"])
+    assert len(failures) == 2
+    assert "test-001" in failures[0]
+    assert "cannot be read as a picture" in failures[0]
+    assert "is 40x30 but its sources are 40x40" in failures[1]
+    assert sum(method == "average" for method, _ in table(tmp_path / "e")) == 3
+    assert sum(method != "average" for method, _ in table(tmp_path / "e")) == 1
+    assert json.loads((tmp_path / "e" / "summary.json").read_text())["failures"] == failures
+
+
+def test_an_evaluation_cut_off_goes_on_and_another_is_not_overwritten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Killed(BaseException):
+        pass
+
+    chosen = [methods.resolve("average", CPU), methods.resolve("laplacian", CPU)]
+    original, left = judge.scores, [3]
+
+    def dying(*given: Any) -> dict[str, float]:
+        left[0] -= 1
+        if left[0] < 0:
+            raise Killed
+        return original(*given)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(judge, "scores", dying)
+        with pytest.raises(Killed):
+            judge.run(chosen, data(), "test", tmp_path / "e", ["en"])
+    assert len(table(tmp_path / "e")) == 3
+    left[0] = 1  # one row is missing
+    with monkeypatch.context() as patched:
+        patched.setattr(judge, "scores", dying)
+        judge.run(chosen, data(), "test", tmp_path / "e", ["en"])
+    judge.run(chosen, data(), "test", tmp_path / "whole", ["en"])
+    assert table(tmp_path / "e") == table(tmp_path / "whole")
+    for other in (["sd"], ["en", "sd"]):
+        with pytest.raises(InputError, match="holds another evaluation"):
+            judge.run(chosen, data(), "test", tmp_path / "e", other)
+    with pytest.raises(InputError, match="holds another evaluation"):
+        judge.run(chosen, data(), "val", tmp_path / "e", ["en"])
+
+
+def test_sets_without_reference_are_judged_without_it(tmp_path: Path) -> None:
+    for number, sample in enumerate(data().samples("test")):
+        for role, source in zip(("ir", "vi"), sample.sources, strict=True):
+            io.write(tmp_path / "toy" / role / f"{number}.png", source[0, :1])
+    splits = {"test": ["0"], "train": "rest"}
+    toy = Folders("toy", "infrared", ["ir", "vi"], splits, "Ask.", root=str(tmp_path))
+    judge.run([methods.resolve("average", CPU)], toy, "all", tmp_path / "e", trivial=methods.trivial(toy.roles))
+    rows = table(tmp_path / "e")
+    assert {pair for _, pair in rows} == {"0", "1"}
+    assert ("copy-ir", "0") in rows
+    assert not set(rows["average", "0"]) & REFERENCED
+
+
+def test_a_strip_shows_everything_side_by_side() -> None:
+    sample = next(data().samples("test"))
+    fused = sample.sources[0][:, :1]
+    strip = judge.strip(fused, sample)
+    assert strip.shape == (3, 40, 160)
+    assert torch.equal(strip[:, :, 40:80], sample.sources[1][0] / 255)
+    assert sample.reference is not None
+    assert torch.equal(strip[:, :, 120:], sample.reference[0] / 255)
+    flat = Sample(tuple(torch.full((1, 1, 4, 4), level, dtype=torch.uint8) for level in (100, 50)), None, ("x",), ())
+    difference = judge.strip(torch.full((1, 1, 4, 4), 80, dtype=torch.uint8), flat)[:, :, 12:]
+    torch.testing.assert_close(difference, torch.full((3, 4, 4), 0.5 + 4 * 5 / 255))
