@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import numpy as np
 import torch
@@ -31,7 +31,7 @@ def load(method: str | Path, device: str = "cpu", trust: Sequence[str] = ()) -> 
             raise InputError(f"pictures of types {[str(p.dtype) for p in pictures]} cannot be mixed; bring them to one")
         fused = infer.fuse(fuser, [tensor(p) for p in pictures])[0].permute(1, 2, 0)
         fused = fused[..., 0] if fused.shape[-1] == 1 else fused
-        return fused.numpy() if isinstance(pictures[0], np.ndarray) else fused  # type: ignore[return-value]
+        return cast(Picture, fused.numpy() if isinstance(pictures[0], np.ndarray) else fused)
 
     return fuse
 

@@ -5,7 +5,7 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from fuse.config import CONF
 
@@ -98,11 +98,12 @@ def group(name: str) -> list[tuple[str, str, Card]]:
     """Name, first comment line and content of every file of a configuration group."""
     from omegaconf import OmegaConf
 
-    found = []
+    found: list[tuple[str, str, Card]] = []
     for path in sorted(Path(CONF, name).glob("*.yaml")):
         said = [line[2:] for line in path.read_text().splitlines() if line.startswith("# ") and "@package" not in line]
-        found.append((path.stem, said[0] if said else "", OmegaConf.to_container(OmegaConf.load(path), resolve=False)))
-    return found  # type: ignore[return-value]
+        node = cast(Card, OmegaConf.to_container(OmegaConf.load(path), resolve=False))
+        found.append((path.stem, said[0] if said else "", node))
+    return found
 
 
 def main(words: list[str] | None = None) -> None:

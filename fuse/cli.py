@@ -6,7 +6,7 @@ import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -109,9 +109,9 @@ def guarded(command: str, do: Callable[..., Any], *given: Any) -> Any:
         sys.exit(2)
 
 
-def plain(cfg: DictConfig) -> dict[str, Any]:
+def plain(cfg: Any) -> dict[str, Any]:
     """The configuration as plain Python, every value resolved."""
-    return OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)  # type: ignore[return-value]
+    return cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True))
 
 
 def resumed(cfg: DictConfig, out: Path) -> dict[str, Any]:
@@ -129,7 +129,7 @@ def resumed(cfg: DictConfig, out: Path) -> dict[str, Any]:
             f"{' '.join(others)}: a resumed run keeps its data, model, loss and seed; only run.* can change"
         )
     saved = OmegaConf.merge(OmegaConf.load(out / "config.yaml"), OmegaConf.from_dotlist([*given, "run.resume=true"]))
-    return plain(saved)  # type: ignore[arg-type]
+    return plain(saved)
 
 
 def discard(out: Path) -> None:

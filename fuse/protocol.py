@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from jaxtyping import Float, Integer
@@ -103,7 +103,8 @@ def load(name: str) -> Protocol:
 
     if name not in known():
         raise InputError(f"there is no protocol '{name}'; {near(name, known())}")
-    return read(OmegaConf.to_container(OmegaConf.load(Path(CONF, "protocol", f"{name}.yaml"))))  # type: ignore[arg-type]
+    node = OmegaConf.to_container(OmegaConf.load(Path(CONF, "protocol", f"{name}.yaml")))
+    return read(cast(dict[str, Any], node))
 
 
 def asked(node: Mapping[str, Any]) -> Protocol:

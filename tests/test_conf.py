@@ -114,7 +114,7 @@ def test_a_file_says_what_it_is(path: Path) -> None:
 def test_every_key_says_what_it_means(path: Path) -> None:
     inside, above, known = "", "", PLAIN | {""}
     for line in path.read_text().splitlines():
-        indent, key = re.match(r"( *)([a-z_0-9]*):?", line).groups()  # type: ignore[union-attr]
+        indent, key = re.match(r"( *)([a-z_0-9]*):?", line).groups()
         if not indent and key:
             inside = key
         explained = "#" in line or above.strip().startswith("#") or f"`{key}`" in above

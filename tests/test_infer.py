@@ -242,7 +242,7 @@ def test_a_fuser_of_two_refuses_other_numbers(make: Any, count: int) -> None:
 def test_type_errors_of_the_network_itself_are_not_hidden() -> None:
     class Broken(nn.Module):
         def forward(self, a: Tensor, b: Tensor) -> Tensor:
-            return a + None  # type: ignore[operator]
+            return a + None
 
     with pytest.raises(TypeError, match="unsupported operand"):
         infer.fuse(Broken(), pair(1, 4, 4))

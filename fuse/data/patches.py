@@ -55,6 +55,7 @@ class Patches:
                 "the others are at least 1"
             )
         self.size, self.batch, self.shuffle, self.augment = size, batch, shuffle, augment
+        self.roles, self.referenced = tuple[str, ...](), False
         planes: list[Tensor] = []
         starts, extents, offset = [], [], 0
         for sample in samples:

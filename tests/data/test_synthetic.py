@@ -27,7 +27,7 @@ def parts(monkeypatch: pytest.MonkeyPatch, seed: int, size: int) -> tuple[Tensor
     masks, radii = [], []
 
     def watched_leaves(*given: object) -> tuple[Tensor, Tensor]:
-        light, mask = leaves(*given)  # type: ignore[arg-type]
+        light, mask = leaves(*given)
         masks.append(mask)
         return light, mask
 

@@ -46,7 +46,7 @@ def test_layers_are_those_of_the_paper() -> None:
 @pytest.mark.parametrize("rule", ["l1", "mean", "max"])
 def test_equal_sources_are_reconstructed_like_one(rule: str) -> None:
     torch.manual_seed(0)
-    network = DenseFuse(rule)  # type: ignore[arg-type]
+    network = DenseFuse(rule)
     picture = pictures(1)[0]
     one = network(picture)
     torch.testing.assert_close(network(picture, picture), one)
@@ -61,7 +61,7 @@ def test_rules_join_features_as_they_say() -> None:
         "max": torch.maximum,
     }.items():
         torch.manual_seed(0)
-        network = DenseFuse(rule)  # type: ignore[arg-type]
+        network = DenseFuse(rule)
         joined = join(network.encode(a * 255), network.encode(b * 255))
         torch.testing.assert_close(network(a, b), network.decode(joined) / 255)
 

@@ -1,0 +1,135 @@
+"""What others rely on, and the rules that keep the code readable."""
+
+import ast
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+
+import fuse
+from fuse import metrics
+from fuse.config import CONF, Run
+from fuse.methods import RULES
+
+SOURCES = sorted((ROOT / "fuse").rglob("*.py"))
+CODE = [
+    path
+    for folder in ("fuse", "tests", "scripts")
+    for path in sorted((ROOT / folder).rglob("*"))
+    if path.is_file() and path.suffix != ".pyc" and path.suffix not in (".csv", ".json", ".png", ".svg")
+]
+LONGEST = 400
+READERS_PATH = ("fuse/cli.py", "fuse/train.py", "fuse/steps.py", "fuse/losses/terms.py")
+SLOW = {"torchvision", "matplotlib", "optuna", "onnx", "huggingface_hub", "tensorboard", "pywt", "jinja2", "scipy"}
+
+# Names that people and scripts outside of the repository use: one that is taken away breaks them.
+COMMANDS = {"fuse", "fuse-train", "fuse-eval", "fuse-list"}
+PACKAGE = {"load", "evaluate", "metrics", "__version__"}
+METRICS = {
+    *("ag", "en", "mean", "mi", "mse", "psnr", "q_g", "qabf", "rmse", "sd", "sf", "ssim"),
+    *("brightness_shift", "mse_ref", "psnr_inner", "psnr_ref", "rmse_ref", "ssim_ref", "measure", "METRICS"),
+}
+CHOICES = {
+    "model": {"mffgan", "densefuse", "fusionnet"},
+    "loss": {"mffgan", "densefuse", "fusionnet"},
+    "data": {"synthetic", "lytro", "mfi_whu", "tno", "roadscene", "ct_mri"},
+    "optim": {"adam", "mffgan", "densefuse", "fusionnet"},
+    "experiment": {"mffgan_lytro", "densefuse_tno", "fusionnet_mfi_whu"},
+    "debug": {"smoke"},
+}
+RULE_NAMES = {"average", "maximum", "laplacian"}
+RUN = ("dir", "steps", "seed", "device", "precision", "ema", "log_every", "val_every", "val_pairs", "save_every")
+RUN += ("objective", "evaluate", "resume")
+
+
+def of_the_project(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def imports(path: Path) -> Iterator[tuple[str, bool]]:
+    """Every imported top-level package of a file, and whether it is imported as soon as the file is."""
+
+    def walk(node: ast.AST, at_once: bool) -> Iterator[tuple[str, bool]]:
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.Import):
+                yield from ((alias.name.partition(".")[0], at_once) for alias in child.names)
+            elif isinstance(child, ast.ImportFrom) and child.module:
+                yield child.module.partition(".")[0], at_once
+            yield from walk(child, at_once and not isinstance(child, ast.FunctionDef | ast.Lambda))
+
+    return walk(ast.parse(path.read_text()), True)
+
+
+def test_no_name_that_others_use_is_gone() -> None:
+    scripts = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
+    assert set(scripts) >= COMMANDS
+    for target in scripts.values():
+        module, _, function = target.partition(":")
+        tree = ast.parse((ROOT / (module.replace(".", "/") + ".py")).read_text())
+        assert function in {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+    assert set(fuse.__all__) >= PACKAGE
+    assert all(getattr(fuse, name) for name in fuse.__all__)
+    assert set(metrics.__all__) >= METRICS
+    assert all(hasattr(metrics, name) for name in metrics.__all__)
+    for group, names in CHOICES.items():
+        assert {path.stem for path in Path(CONF, group).glob("*.yaml")} >= names
+    assert set(RULES) >= RULE_NAMES
+    assert set(Run.__dataclass_fields__) >= set(RUN)
+
+
+def test_an_unknown_name_of_the_package_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="module 'fuse' has no attribute 'evalute'"):
+        assert fuse.evalute
+
+
+def test_the_readers_path_is_short() -> None:
+    assert sum(len((ROOT / path).read_text().splitlines()) for path in READERS_PATH) <= 550
+
+
+@pytest.mark.parametrize("path", CODE, ids=of_the_project)
+def test_files_are_short(path: Path) -> None:
+    assert len(path.read_text().splitlines()) <= LONGEST
+
+
+def test_half_of_the_files_are_very_short() -> None:
+    lengths = sorted(len(path.read_text().splitlines()) for path in SOURCES)
+    assert lengths[len(lengths) // 2] < 130
+
+
+def test_only_one_file_knows_opencv() -> None:
+    assert [of_the_project(path) for path in SOURCES if "cv2" in {name for name, _ in imports(path)}] == [
+        "fuse/data/io.py"
+    ]
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=of_the_project)
+def test_slow_packages_are_imported_where_they_are_needed(path: Path) -> None:
+    assert not {name for name, at_once in imports(path) if at_once} & SLOW
+
+
+def test_only_the_commands_know_hydra_from_the_start() -> None:
+    knowing = {path.name for path in SOURCES if ("hydra", True) in set(imports(path))}
+    assert knowing <= {"cli.py", "mistakes.py", "multirun.py"}
+
+
+@pytest.mark.parametrize("path", [*SOURCES, *sorted((ROOT / "tests").rglob("*.py"))], ids=of_the_project)
+def test_nothing_is_silenced_or_left_undone(path: Path) -> None:
+    words = ("type: " + "ignore", "no" + "qa", "TO" + "DO", "FIX" + "ME", "NotImplemented" + "Error", "pragma: " + "no")
+    text = path.read_text()
+    assert [word for word in words if word in text] == []
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=of_the_project)
+def test_users_mistakes_are_no_assertions_and_no_error_is_swallowed(path: Path) -> None:
+    for node in ast.walk(ast.parse(path.read_text())):
+        assert not (isinstance(node, ast.ExceptHandler) and node.type is None)
+        if isinstance(node, ast.Assert):
+            # only to tell the type checker what is known
+            assert isinstance(node.test, ast.Call | ast.Compare | ast.BoolOp)
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=of_the_project)
+def test_every_file_says_what_it_is_for(path: Path) -> None:
+    assert len(ast.get_docstring(ast.parse(path.read_text())) or "") > 20
