@@ -19,6 +19,7 @@ ANGULAR = math.pi / ORIENTATIONS / 1.2
 NOISE_DEVIATIONS, NOISE_SHRINK = 2.0, 1.7
 CUTOFF, GAIN = 0.5, 10.0
 EPSILON = 1e-4
+TINY = 1e-300  # stands for 0 in divisions
 FEATURE = 0.1  # phase congruency from which a place counts as a feature
 WINDOW = gaussian(11, 1.5)
 
@@ -83,35 +84,60 @@ def median(values: Float[Tensor, "b n"]) -> Scores:
     return (lower[:, 0] + torch.where(repeated, lower[:, 0], above)) / 2
 
 
+@torch.no_grad()
 def phase_congruency(image: Float[Tensor, "b 1 h w"], memo: Memo) -> tuple[Tensor, Tensor, Tensor]:
     """Phase congruency, and maximum and minimum moment of its variation with orientation, at every pixel."""
     bank = memo(filters, *image.shape[-2:], image.device)
     spectrum = torch.view_as_real(torch.fft.fft2(image))
-    energy_sum = amplitude_sum = torch.zeros_like(image)
-    xx = yy = xy = torch.zeros_like(image)
+    energy_sum, amplitude_sum = torch.zeros_like(image), torch.zeros_like(image)
+    xx, yy, xy = torch.zeros_like(image), torch.zeros_like(image), torch.zeros_like(image)
     for index, (angular, noise) in enumerate(zip(bank.angular, bank.noise, strict=True)):
-        filtered = torch.view_as_complex(spectrum * (bank.radial * angular)[..., None])
-        response = torch.view_as_real(torch.fft.ifft2(filtered))  # (b, scales, h, w, even and odd)
-        even, odd = response[..., 0].contiguous(), response[..., 1].contiguous()
-        power = even**2 + odd**2
-        amplitude = power.sqrt()
-        even_mean, odd_mean = even.sum(1, keepdim=True), odd.sum(1, keepdim=True)
-        length = torch.sqrt(even_mean**2 + odd_mean**2) + EPSILON
-        even_mean, odd_mean = even_mean / length, odd_mean / length
-        energy = even * even_mean + odd * odd_mean - torch.abs(even * odd_mean - odd * even_mean)
-        threshold = noise * torch.sqrt(median(power[:, 0].flatten(1)))
-        energy = (energy.sum(1, keepdim=True) - threshold[:, None, None, None]).clamp(min=0)
-        amplitudes = amplitude.sum(1, keepdim=True)
-        spread_of_scales = amplitudes / (amplitude.amax(1, keepdim=True) + EPSILON) / SCALES
-        energy = energy * torch.sigmoid(GAIN * (spread_of_scales - CUTOFF))
-        energy_sum, amplitude_sum = energy_sum + energy, amplitude_sum + amplitudes
-        congruency = torch.where(amplitudes > 0, energy / amplitudes, 0.0)
+        energy, amplitudes, largest = oriented_energy(spectrum, bank.radial * angular, noise)
+        spread_of_scales = amplitudes / (largest + EPSILON) / SCALES
+        energy *= torch.sigmoid(GAIN * (spread_of_scales - CUTOFF))
+        energy_sum += energy
+        amplitude_sum += amplitudes
+        congruency = energy / amplitudes.clamp(min=TINY)
         angle = index * math.pi / ORIENTATIONS
-        across, down = congruency * math.cos(angle), congruency * math.sin(angle)
-        xx, yy, xy = xx + across**2, yy + down**2, xy + across * down
+        square = congruency**2
+        xx.add_(square, alpha=math.cos(angle) ** 2)
+        yy.add_(square, alpha=math.sin(angle) ** 2)
+        xy.add_(square, alpha=math.cos(angle) * math.sin(angle))
     xx, yy, xy = xx / (ORIENTATIONS / 2), yy / (ORIENTATIONS / 2), xy / ORIENTATIONS
     difference = torch.sqrt(xy**2 + (xx - yy) ** 2) + EPSILON
     return energy_sum / (amplitude_sum + EPSILON), (xx + yy + difference) / 2, (xx + yy - difference) / 2
+
+
+def oriented_energy(
+    spectrum: Float[Tensor, "b 1 h w 2"], bank: Float[Tensor, "s h w"], noise: Float[Tensor, ""]
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Of one orientation: energy beyond the noise, sum and maximum of the amplitudes of its scales.
+
+    Energy is A (cos - |sin|) of the deviation from the mean phase, summed over the scales: the parts of the responses
+    along the mean response minus those across it.
+    """
+    responses = []
+    mean_even = mean_odd = torch.zeros(())
+    for scale, kernel in enumerate(bank):
+        filtered = torch.view_as_complex(spectrum * kernel[..., None])
+        response = torch.view_as_real(torch.fft.ifft2(filtered))
+        even, odd = response[..., 0].contiguous(), response[..., 1].contiguous()
+        amplitude = torch.addcmul(even * even, odd, odd)
+        if scale == 0:
+            threshold = noise * torch.sqrt(median(amplitude.flatten(1)))
+        responses.append((even, odd, amplitude.sqrt_()))
+        mean_even, mean_odd = mean_even + even, mean_odd + odd
+    length = torch.sqrt(mean_even**2 + mean_odd**2) + EPSILON
+    mean_even, mean_odd = mean_even / length, mean_odd / length
+    energy = -threshold[:, None, None, None].expand_as(mean_even)
+    amplitudes, largest = torch.zeros_like(mean_even), torch.zeros_like(mean_even)
+    for even, odd, amplitude in responses:
+        along = torch.addcmul(even * mean_even, odd, mean_odd)
+        across = torch.addcmul(even * mean_odd, odd, mean_even, value=-1).abs_()
+        energy = energy + along.sub_(across)
+        amplitudes += amplitude
+        largest = torch.maximum(largest, amplitude)
+    return energy.clamp(min=0), amplitudes, largest
 
 
 def local_moments(image: Tensor) -> tuple[Tensor, Tensor]:
@@ -130,7 +156,7 @@ def q_p(fused: Image, sources: Images, *, memo: Memo | None = None) -> Scores:
 
     Each is the local correlation of F with a source, or with the source of the largest congruency at each pixel,
     whichever is highest, over the places whose largest congruency exceeds 0.1. NaN where there are none. Higher is
-    better. Zhao, Laganiere, Liu 2007; phase congruency of Kovesi 1999.
+    better. Not differentiable. Zhao, Laganiere, Liu 2007; phase congruency of Kovesi 1999.
     """
     memo = memo or Memo()
     result = memo(phase_congruency, memo(grey, fused), memo)
