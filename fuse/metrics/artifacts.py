@@ -11,6 +11,7 @@ from fuse.metrics.memo import Memo
 
 EDGE = 2.0  # Sobel / 8 strength in grey levels from which an edge counts
 FAINT = 0.001  # weight of weaker ones
+NOTHING = 1e-100  # strength below which there is none, but for the guard in its root
 
 
 def _edges(image: Tensor, memo: Memo) -> tuple[Tensor, Tensor, Tensor]:
@@ -29,7 +30,7 @@ def _preservation(source: Tensor, fused: Tensor, memo: Memo) -> Tensor:
     strength, angle, _ = memo(_edges, source, memo)
     strength_fused, angle_fused, _ = memo(_edges, fused, memo)
     low, high = torch.minimum(strength, strength_fused), torch.maximum(strength, strength_fused)
-    relative = torch.where(low > 0, low / torch.where(low > 0, high, 1.0), 0.0)
+    relative = torch.where(low > NOTHING, low / high, 0.0)
     alignment = torch.abs(torch.abs(angle - angle_fused) - math.pi / 2) * 2 / math.pi
     return torch.sqrt(0.9999 * torch.sigmoid(19 * (relative - 0.5)) * 0.9995 * torch.sigmoid(22 * (alignment - 0.5)))
 

@@ -13,14 +13,13 @@ from fuse.metrics.levels import mean as average
 from fuse.metrics.memo import Memo
 from fuse.metrics.windows import separable
 
-EPSILON = 2.0**-52  # of MATLAB
+TINY = 1e-300  # changes no level, but 0 / 0 into 0 and the derivative of the root at 0 into a number
 SMOOTHING, DIFFERENCE = (1.0, 2.0, 1.0), (-1.0, 0.0, 1.0)
 
 
 def root(square: Tensor) -> Tensor:
-    """Square root whose derivative is 0, not infinite, at 0: flat areas must not spoil a gradient."""
-    positive = square > 0
-    return torch.where(positive, torch.sqrt(torch.where(positive, square, 1.0)), 0.0)
+    """Square root whose derivative is finite at 0: flat areas must not spoil a gradient."""
+    return torch.sqrt(square + TINY)
 
 
 def sobel(
@@ -48,9 +47,8 @@ def ei(fused: Image, *, border: str = "replicate", memo: Memo | None = None) -> 
 def strength_and_angle(image: Float[Tensor, "b 1 h w"], memo: Memo) -> tuple[Tensor, Tensor]:
     """Sobel magnitude and orientation atan(Y / X) in -pi/2..pi/2, where X looks left; +pi/2 where X is 0."""
     across, down = memo(sobel, image, "zeros")
-    flat = across == 0
-    angle = torch.where(flat, math.pi / 2, torch.atan(down / torch.where(flat, 1.0, -across)))
-    return root(across**2 + down**2), angle
+    upright = (across == 0).to(image.dtype)
+    return root(across**2 + down**2), torch.atan2(upright - down * torch.sign(across), torch.abs(across))
 
 
 def edge_preservation(source: Tensor, fused: Tensor, memo: Memo) -> Tensor:
@@ -61,10 +59,9 @@ def edge_preservation(source: Tensor, fused: Tensor, memo: Memo) -> Tensor:
     strength, angle = memo(strength_and_angle, source, memo)
     strength_fused, angle_fused = memo(strength_and_angle, fused, memo)
     low, high = torch.minimum(strength, strength_fused), torch.maximum(strength, strength_fused)
-    equal = low == high
-    relative = torch.where(equal, strength_fused, low / torch.where(equal, 1.0, high))
+    relative = torch.lerp(low / (high + TINY), strength_fused, (low == high).to(low.dtype))
     alignment = 1 - torch.abs(angle - angle_fused) / (math.pi / 2)
-    return 0.9994 * torch.sigmoid(15 * (relative - 0.5)) * 0.9879 * torch.sigmoid(22 * (alignment - 0.8))
+    return 0.9994 * 0.9879 * torch.sigmoid(15 * (relative - 0.5)) * torch.sigmoid(22 * (alignment - 0.8))
 
 
 def q_g(fused: Image, sources: Images, *, combine: str = "weighted", memo: Memo | None = None) -> Scores:

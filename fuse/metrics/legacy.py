@@ -13,7 +13,7 @@ from torch import Tensor
 
 from fuse.metrics.difference import decibel, squared_error
 from fuse.metrics.fidelity import WINDOWS, kept_and_there, model, pyramid
-from fuse.metrics.gradient import root, sobel
+from fuse.metrics.gradient import sobel
 from fuse.metrics.information import entropy, histogram, image_entropy, joint_histogram, mi
 from fuse.metrics.levels import Image, Images, Scores, combined, grey, levels, stretched, total
 from fuse.metrics.levels import mean as average
@@ -123,7 +123,7 @@ def _filled_edges(fused: Image, sources: Images) -> Iterator[tuple[Tensor, Tenso
 
     def edges(image: Tensor) -> tuple[Tensor, Tensor]:
         across, down = sobel(grey(image))
-        return root(across**2 + down**2), torch.atan(down / torch.where(across == 0, 1e-5, across))
+        return torch.sqrt(across**2 + down**2), torch.atan(down / torch.where(across == 0, 1e-5, across))
 
     strength_fused, angle_fused = edges(fused)
     filled = torch.where(strength_fused == 0, 1e-5, strength_fused)

@@ -9,7 +9,9 @@ from torch import Tensor
 from fuse.errors import InputError
 from fuse.metrics.levels import Image, Images, Scores
 from fuse.metrics.memo import Memo
-from fuse.metrics.table import METRICS, Metric
+from fuse.metrics.table import FAMILIES, METRICS, Metric
+
+PIXELS = (2**19, 2**23)  # at a time: on a CPU, where only small pictures gain by company, and on a GPU
 
 
 def applicable(reference: bool) -> list[str]:
@@ -32,6 +34,8 @@ def _known(names: Iterable[str], reference: bool) -> list[Metric]:
 
 def _check(images: dict[str, Tensor]) -> None:
     fused = images["fused"]
+    if not fused.numel():
+        raise InputError(f"fused has shape {tuple(fused.shape)}: there is no pixel to measure")
     for name, image in images.items():
         if image.dim() != 4 or image.shape[1] != 1:
             raise InputError(f"{name} has shape {tuple(image.shape)}; metrics take grey pictures (b, 1, h, w)")
@@ -48,8 +52,9 @@ def measure(
 ) -> dict[str, Scores]:
     """The named metrics, by default all that apply, of a batch of fused pictures: name -> one float64 per picture.
 
-    Grey levels 0..255. What metrics have in common (histograms, gradients, windowed moments) is computed once.
-    NaN stands where a value is undefined or the pictures are smaller than the metric's `min_side`.
+    Grey levels 0..255. What metrics of a family have in common (histograms, gradients, windowed moments) is computed
+    once; large batches are taken some pictures at a time, so that memory depends on the size of a picture alone. NaN
+    stands where a value is undefined or the pictures are smaller than the metric's `min_side`.
 
     Raises:
         InputError: an unknown metric, one that needs a missing reference, unequal shapes, non-finite pixels, no source.
@@ -61,12 +66,25 @@ def measure(
     if reference is not None:
         images["reference"] = reference
     _check(images)
-    memo = Memo()
+    height, width = fused.shape[-2:]
+    step = max(1, PIXELS[fused.device.type != "cpu"] // (height * width))
+    parts = []
+    for start in range(0, fused.shape[0], step):
+        part = slice(start, start + step)
+        some = reference[part] if reference is not None else None
+        parts.append(_measure(metrics, fused[part], [source[part] for source in sources], some))
+    return {metric.name: torch.cat([part[metric.name] for part in parts]) for metric in metrics}
+
+
+def _measure(metrics: list[Metric], fused: Image, sources: Images, reference: Image | None) -> dict[str, Scores]:
+    """The metrics of pictures that are few enough for the memory."""
     others = {"fused": (), "sources": (sources,), "reference": (reference,)}
     undefined = torch.full((fused.shape[0],), torch.nan, dtype=torch.float64, device=fused.device)
-    return {
-        metric.name: metric.function(fused, *others[metric.uses], memo=memo)
-        if min(fused.shape[-2:]) >= metric.min_side
-        else undefined
-        for metric in metrics
-    }
+    scores = {}
+    for family in FAMILIES.values():
+        memo = Memo()  # what families have in common is not worth keeping
+        for metric in metrics:
+            if metric in family:
+                large = min(fused.shape[-2:]) >= metric.min_side
+                scores[metric.name] = metric.function(fused, *others[metric.uses], memo=memo) if large else undefined
+    return scores

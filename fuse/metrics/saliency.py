@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor
 
+from fuse.metrics.gradient import root
 from fuse.metrics.levels import Image, Images, Scores, grey, total
 from fuse.metrics.levels import mean as average
 from fuse.metrics.memo import Memo
@@ -78,8 +79,7 @@ def prewitt_strength(image: Tensor) -> Tensor:
     """Magnitude of the Prewitt responses, not normalised, zeros outside."""
     padded = functional.pad(image, (1, 1, 1, 1))
     across, down = separable(padded, (1, 1, 1), (-1, 0, 1)), separable(padded, (-1, 0, 1), (1, 1, 1))
-    square = across**2 + down**2
-    return torch.where(square > 0, torch.sqrt(torch.where(square > 0, square, 1.0)), 0.0)
+    return root(across**2 + down**2)
 
 
 def q_e(
@@ -122,14 +122,16 @@ def q_c(fused: Image, sources: Images, *, memo: Memo | None = None) -> Scores:
     flat = torch.stack([memo(local_variance, image, GAUSSIAN_7, memo) < FLAT for image in images]).all(0)
     covariances = [memo(local_covariance, image, result, GAUSSIAN_7, memo) for image in images]
     total_covariance = torch.stack(covariances).sum(0)
+    undefined = (total_covariance == 0) & ~flat
+    divisor = torch.where(total_covariance == 0, 1.0, total_covariance)
     values = torch.zeros_like(total_covariance)
     for image, covariance in zip(images, covariances, strict=True):
-        share = torch.where(flat, 1 / len(images), covariance / total_covariance)
+        share = torch.where(flat, 1 / len(images), covariance / divisor)
         values = values + share * memo(_bare_ssim, image, result, memo)
         if image is images[0]:
             first = share
     values = torch.where(first < 0, 0.0, torch.where(first > 1, 1.0, values))
-    return _mean_of_defined(values)
+    return _mean_of_defined(values.where(~undefined, torch.nan))
 
 
 def q_y(fused: Image, sources: Images, *, flat: str = "left out", memo: Memo | None = None) -> Scores:
@@ -144,7 +146,7 @@ def q_y(fused: Image, sources: Images, *, flat: str = "left out", memo: Memo | N
     variances = torch.stack([memo(local_variance, image, GAUSSIAN_7, memo) for image in images])
     nothing = (variances < FLAT).all(0)
     likeness = torch.stack([memo(_bare_ssim, image, result, memo) for image in images])
-    shares = torch.where(nothing, 1 / len(images), variances / variances.sum(0))
+    shares = torch.where(nothing, 1 / len(images), variances / torch.where(nothing, 1.0, variances.sum(0)))
     agree = torch.ones_like(nothing)
     for i, first in enumerate(images):
         for second in images[i + 1 :]:

@@ -4,6 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from fuse.metrics.gradient import root
 from fuse.metrics.information import entropy, histogram
 from fuse.metrics.levels import Image, Scores, grey, total
 from fuse.metrics.levels import mean as average
@@ -70,4 +71,4 @@ def ag(fused: Image, *, divisor: str = "inner", memo: Memo | None = None) -> Sco
     across, down = memo(central_differences, memo(grey, fused))
     height, width = fused.shape[-2:]
     pixels = height * width if divisor == "whole" else (height - 1) * (width - 1)
-    return total(torch.sqrt((across**2 + down**2) / 2)) / pixels
+    return total(root((across**2 + down**2) / 2)) / pixels

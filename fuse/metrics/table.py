@@ -43,175 +43,112 @@ class Metric(NamedTuple):
     worst: bool = False
 
 
-_ONE = (
-    Metric("mean", mean, "fused", 0, "level", "0..255", 1, "exposure; says nothing of anything else", ""),
-    Metric(
-        "en", en, "fused", 1, "bit", "0..8", 1, "spread of the levels; noise and stretching raise it", "Shannon 1948"
+_ROWS: dict[str, tuple[Metric, ...]] = {
+    "One picture": (
+        Metric("mean", mean, "fused", 0, "level", "0..255", 1, "exposure; says nothing of anything else", ""),
+        Metric(
+            "en", en, "fused", 1, "bit", "0..8", 1, "spread of levels; noise and stretching raise it", "Shannon 1948"
+        ),
+        Metric("sd", sd, "fused", 1, "level", "0..127.5", 1, "contrast; blind to detail, noise raises it", ""),
+        Metric("sf", sf, "fused", 1, "level", "0..", 2, "activity; noise and ringing raise it", "Eskicioglu 1995"),
+        Metric("ag", ag, "fused", 1, "level", "0..", 2, "sharpness; noise and ringing raise it", "Cui 2015"),
+        Metric("ei", ei, "fused", 1, "level", "0..", 1, "edges; noise and ringing raise it", "Rajalingam 2018"),
     ),
-    Metric("sd", sd, "fused", 1, "level", "0..127.5", 1, "overall contrast; blind to detail, noise raises it", ""),
-    Metric("sf", sf, "fused", 1, "level", "0..", 2, "activity; noise and ringing raise it", "Eskicioglu & Fisher 1995"),
-    Metric("ag", ag, "fused", 1, "level", "0..", 2, "sharpness; noise and ringing raise it", "Cui et al. 2015"),
-    Metric("ei", ei, "fused", 1, "level", "0..", 1, "strength of edges; noise and ringing raise it", "Rajalingam 2018"),
-)
-_LEVELS = (
-    Metric("mi", mi, "sources", 1, "bit", "0..16", 1, "levels in common; a copy of one source wins", "Qu 2002", True),
-    Metric(
-        "nmi", nmi, "sources", 1, "", "0..2", 1, "Q_MI, as mi but normalised; a copy wins", "Hossny et al. 2008", True
+    "Histograms": (
+        Metric("mi", mi, "sources", 1, "bit", "0..16", 1, "levels in common; a copy wins", "Qu 2002", True),
+        Metric("nmi", nmi, "sources", 1, "", "0..2", 1, "Q_MI: mi normalised; a copy wins", "Hossny 2008", True),
+        Metric("ce", ce, "sources", -1, "bit", "any", 1, "histograms; blind to where levels are", "", True),
+        Metric("q_ncie", q_ncie, "sources", 1, "", ".8..1", 1, "levels in common, of the sources too", "Wang 2008"),
+        Metric("q_te", q_te, "sources", 1, "", "0..", 1, "levels in common; a copy wins", "Cvejic 2006", True),
     ),
-    Metric("ce", ce, "sources", -1, "bit", "any", 1, "likeness of histograms; blind to where levels are", "", True),
-    Metric(
-        "q_ncie",
-        q_ncie,
-        "sources",
-        1,
-        "",
-        ".80..1",
-        1,
-        "levels in common; likeness of the sources raises it",
-        "Wang 2008",
+    "Differences": (
+        Metric("mse", mse, "sources", -1, "level^2", "0..65025", 1, "the mean of the sources wins", "", True),
+        Metric("rmse", rmse, "sources", -1, "level", "0..255", 1, "almost the mean wins", "Ma 2019", True),
+        Metric("psnr", psnr, "sources", 1, "dB", "0..", 1, "the mean of the sources wins", "", True),
+        Metric("cc", cc, "sources", 1, "", "-1..1", 1, "likeness; the mean does best; blind to contrast", "", True),
+        Metric("scd", scd, "sources", 1, "", "-2..2", 1, "the sum wins; NaN for a copy", "Aslantas 2015", True),
     ),
-    Metric(
-        "q_te", q_te, "sources", 1, "", "0..", 1, "levels in common (Tsallis); a copy wins", "Cvejic et al. 2006", True
+    "Structure": (
+        Metric("ssim", ssim, "sources", 1, "", "-1..1", 11, "local structure; the mean does well", "Wang 2004", True),
+        Metric("ms_ssim", ms_ssim, "sources", 1, "", "0..1", 176, "structure at five scales", "Wang 2003", True),
+        Metric("mef_ssim", mef_ssim, "sources", 1, "", "0..1", 44, "best contrast; blind to brightness", "Ma 2015"),
+        Metric("q_s", q_s, "sources", 1, "", "-1..1", 11, "structure of the livelier; noise is lively", "Piella 2003"),
+        Metric("q_w", q_w, "sources", 1, "", "-1..1", 11, "q_s, lively places count more", "Piella 2003"),
+        Metric("q_e", q_e, "sources", 1, "", "-1..1", 12, "q_w times q_w of the edges", "Piella 2003"),
+        Metric("q_c", q_c, "sources", 1, "", "0..1", 7, "structure; unstable on flat areas", "Cvejic 2005"),
+        Metric("q_y", q_y, "sources", 1, "", "0..1", 7, "structure of the better where they differ", "Yang 2008"),
     ),
-    Metric("mse", mse, "sources", -1, "level^2", "0..65025", 1, "the mean of the sources wins", "", True),
-    Metric("rmse", rmse, "sources", -1, "level", "0..255", 1, "close to the mean of the sources wins", "Ma 2019", True),
-    Metric("psnr", psnr, "sources", 1, "dB", "0..", 1, "the mean of the sources wins", "", True),
-    Metric("cc", cc, "sources", 1, "", "-1..1", 1, "likeness; the mean of the sources does best", "", True),
-    Metric(
-        "scd", scd, "sources", 1, "", "-2..2", 1, "the sum of the sources wins; NaN for a copy", "Aslantas 2015", True
+    "Information fidelity": (
+        Metric(
+            "vif",
+            vif,
+            "sources",
+            1,
+            "",
+            "0..2+",
+            41,
+            "what the eye still gets; contrast raises it",
+            "Sheikh 2006",
+            True,
+        ),
+        Metric(
+            "viff", viff, "sources", 1, "", "0..1+", 41, "vif of the worse source, place by place", "Han 2013", True
+        ),
     ),
-)
-_STRUCTURE = (
-    Metric(
-        "ssim", ssim, "sources", 1, "", "-1..1", 11, "local structure; the mean does well", "Wang et al. 2004", True
+    "Edges": (
+        Metric("q_g", q_g, "sources", 1, "", "0..1", 1, "Qabf: edges; blind to wrong weak ones", "Xydeas 2000", True),
+        Metric("l_abf", l_abf, "sources", -1, "", "0..1", 2, "edges lost; noise lowers it", "Petrovic 2004"),
+        Metric("n_abf", n_abf, "sources", -1, "", "0..1", 2, "edges added; 0 for a blurred picture", "Kumar 2013"),
+        Metric("epi", epi, "sources", 1, "", "-1..1", 1, "likeness of the finest edges", "Sattar 1997", True),
     ),
-    Metric("ms_ssim", ms_ssim, "sources", 1, "", "0..1", 176, "structure at five scales", "Wang et al. 2003", True),
-    Metric(
-        "mef_ssim", mef_ssim, "sources", 1, "", "0..1", 44, "best local contrast; blind to brightness", "Ma et al. 2015"
+    "Feature information": (
+        Metric("fmi_edge", fmi_edge, "sources", 1, "", "0..1", 3, "thin edges (FMI_pixel)", "Haghighat 2014", True),
+        Metric(
+            "fmi_raw", fmi_raw, "sources", 1, "", "0..1", 3, "3x3 levels; blind to contrast", "Haghighat 2014", True
+        ),
+        Metric(
+            "fmi_gradient", fmi_gradient, "sources", 1, "", "0..1", 3, "3x3 gradients across", "Haghighat 2014", True
+        ),
+        Metric("fmi_dct", fmi_dct, "sources", 1, "", "0..1", 3, "frequencies; blind to places", "Haghighat 2014", True),
+        Metric("fmi_w", fmi_w, "sources", 1, "", "0..1", 3, "3x3 wavelet coefficients", "Haghighat 2014", True),
     ),
-    Metric(
-        "q_s", q_s, "sources", 1, "", "-1..1", 11, "structure of the livelier source; noise is lively", "Piella 2003"
+    "Transforms and the eye": (
+        Metric("q_p", q_p, "sources", 1, "", "-1..1", 3, "features found by phase; blind to contrast", "Zhao 2007"),
+        Metric("q_m", q_m, "sources", 1, "", "0..3", 4, "details equal to a few levels", "Wang 2008"),
+        Metric("q_sf", q_sf, "sources", 0, "", "-1..", 2, "activity wanted; above 0: noise, ringing", "Zheng 2007"),
+        Metric("q_cv", q_cv, "sources", -1, "", "0..65025", 1, "visible error; few blocks decide", "Chen 2007"),
+        Metric("q_cb", q_cb, "sources", 1, "", "0..1", 1, "visible contrast kept", "Chen 2009"),
     ),
-    Metric("q_w", q_w, "sources", 1, "", "-1..1", 11, "q_s, lively places count more", "Piella & Heijmans 2003"),
-    Metric("q_e", q_e, "sources", 1, "", "-1..1", 11, "q_w times q_w of edges", "Piella & Heijmans 2003"),
-    Metric(
-        "q_c", q_c, "sources", 1, "", "0..1", 7, "structure, source by likeness; unstable on flat areas", "Cvejic 2005"
+    "Faults": (
+        Metric("brightness_shift", brightness_shift, "sources", 0, "level", "-255..255", 1, "exposure alone", "ours"),
+        Metric("invented", invented, "sources", -1, "", "0..1", 1, "pixels no source explains", "ours"),
+        Metric("ghost", ghost, "sources", -1, "", "0..0.5", 4, "double contours up to 8 pixels apart", "ours"),
     ),
-    Metric(
-        "q_y", q_y, "sources", 1, "", "0..1", 7, "structure of the better source where they differ", "Yang et al. 2008"
+    "Reference": (
+        Metric("mse_ref", mse_ref, "reference", -1, "level^2", "0..65025", 1, "error; blind to structure", ""),
+        Metric("rmse_ref", rmse_ref, "reference", -1, "level", "0..255", 1, "error; blind to structure", ""),
+        Metric("psnr_ref", psnr_ref, "reference", 1, "dB", "0..", 1, "error; blind to structure", ""),
+        Metric("psnr_inner", psnr_inner, "reference", 1, "dB", "0..", 17, "error without the outer 8 pixels", "ours"),
+        Metric("ssim_ref", ssim_ref, "reference", 1, "", "-1..1", 11, "local structure", "Wang 2004"),
     ),
-    Metric(
-        "vif",
-        vif,
-        "sources",
-        1,
-        "",
-        "0..2+",
-        41,
-        "information the eye still gets; contrast raises it",
-        "Sheikh 2006",
-        True,
-    ),
-    Metric(
-        "viff",
-        viff,
-        "sources",
-        1,
-        "",
-        "0..1+",
-        41,
-        "as vif, place by place from the worse source",
-        "Han et al. 2013",
-        True,
-    ),
-)
-_EDGES = (
-    Metric(
-        "q_g",
-        q_g,
-        "sources",
-        1,
-        "",
-        "0..1",
-        1,
-        "Qabf: edges kept; blind to wrong picks of weak edges",
-        "Xydeas 2000",
-        True,
-    ),
-    Metric("l_abf", l_abf, "sources", -1, "", "0..1", 2, "edges lost; noise lowers it", "Petrovic & Xydeas 2004"),
-    Metric("n_abf", n_abf, "sources", -1, "", "0..1", 2, "edges added; 0 for a blurred picture", "Kumar 2013"),
-    Metric("epi", epi, "sources", 1, "", "-1..1", 1, "likeness of fine edges", "Sattar et al. 1997", True),
-    Metric(
-        "fmi_edge", fmi_edge, "sources", 1, "", "0..1", 3, "FMI_pixel of tables: thin edges", "Haghighat 2014", True
-    ),
-    Metric("fmi_raw", fmi_raw, "sources", 1, "", "0..1", 3, "3x3 neighbourhoods of levels", "Haghighat 2014", True),
-    Metric("fmi_gradient", fmi_gradient, "sources", 1, "", "0..1", 3, "3x3 gradients across", "Haghighat 2014", True),
-    Metric(
-        "fmi_dct",
-        fmi_dct,
-        "sources",
-        1,
-        "",
-        "0..1",
-        3,
-        "neighbouring frequencies of the whole picture",
-        "Haghighat 2014",
-        True,
-    ),
-    Metric("fmi_w", fmi_w, "sources", 1, "", "0..1", 3, "3x3 wavelet coefficients", "Haghighat 2014", True),
-    Metric("q_p", q_p, "sources", 1, "", "-1..1", 2, "features found by phase; blind to contrast", "Zhao et al. 2007"),
-    Metric(
-        "q_m", q_m, "sources", 1, "", "0..3", 4, "details equal to a few levels; a copy does well", "Wang & Liu 2008"
-    ),
-    Metric("q_sf", q_sf, "sources", 0, "", "-1..", 2, "activity wanted; > 0 sharpened or noisy", "Zheng et al. 2007"),
-    Metric(
-        "q_cv", q_cv, "sources", -1, "", "0..65025", 1, "visible error at strong edges; few blocks decide", "Chen 2007"
-    ),
-    Metric("q_cb", q_cb, "sources", 1, "", "0..1", 1, "visible contrast kept", "Chen & Blum 2009"),
-)
-_FAULTS = (
-    Metric(
-        "brightness_shift", brightness_shift, "sources", 0, "level", "-255..255", 1, "change of exposure only", "ours"
-    ),
-    Metric(
-        "invented",
-        invented,
-        "sources",
-        -1,
-        "share",
-        "0..1",
-        1,
-        "pixels no source explains; blind to wrong picks",
-        "ours",
-    ),
-    Metric("ghost", ghost, "sources", -1, "", "0..0.5", 10, "double contours up to 8 pixels apart", "ours"),
-)
-_REFERENCE = (
-    Metric("mse_ref", mse_ref, "reference", -1, "level^2", "0..65025", 1, "error; blind to structure", ""),
-    Metric("rmse_ref", rmse_ref, "reference", -1, "level", "0..255", 1, "error; blind to structure", ""),
-    Metric("psnr_ref", psnr_ref, "reference", 1, "dB", "0..", 1, "error; blind to structure", ""),
-    Metric("psnr_inner", psnr_inner, "reference", 1, "dB", "0..", 17, "error without the outer 8 pixels", "ours"),
-    Metric("ssim_ref", ssim_ref, "reference", 1, "", "-1..1", 11, "local structure", "Wang et al. 2004"),
-)
+}
+_OF_ONE = {"0..16": "0..8", "0..2": "0..1", "-2..2": "-1..1", "0..2+": "0..1+"}
 
 
 def _worst(metric: Metric) -> Metric:
     """The value of the worse source alone, which a picture that forgets one source cannot raise."""
-    low = metric.better > 0
-    name, halves = (
-        f"{metric.name}_{'min' if low else 'max'}",
-        {"0..16": "0..8", "0..2": "0..1", "-2..2": "-1..1", "0..2+": "0..1+"},
-    )
+    word = "min" if metric.better > 0 else "max"
     return metric._replace(
-        name=name,
-        function=partial(metric.function, combine="min" if low else "max"),
-        range=halves.get(metric.range, metric.range),
+        name=f"{metric.name}_{word}",
+        function=partial(metric.function, combine=word),
+        range=_OF_ONE.get(metric.range, metric.range),
         summary=f"{metric.name} of the worse source alone: a copy of the other does not help",
         worst=False,
     )
 
 
-_ROWS = (*_ONE, *_LEVELS, *_STRUCTURE, *_EDGES, *_FAULTS, *_REFERENCE)
-METRICS: dict[str, Metric] = {
-    row.name: row for metric in _ROWS for row in ((metric, _worst(metric)) if metric.worst else (metric,))
+FAMILIES: dict[str, tuple[Metric, ...]] = {
+    title: tuple(form for row in rows for form in ((row, _worst(row)) if row.worst else (row,)))
+    for title, rows in _ROWS.items()
 }
+METRICS: dict[str, Metric] = {row.name: row for rows in FAMILIES.values() for row in rows}
