@@ -1,15 +1,15 @@
 """What every test shares: checked types, one thread, no settings of the person who runs them."""
 
 import logging
-import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jaxtyping
 import pytest
 import torch
+from commands import ROOT, TINY, Outcome
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hypothesis import settings
@@ -19,9 +19,7 @@ jaxtyping.install_import_hook("fuse", "runtime_types.checked")
 settings.register_profile("suite", deadline=None, derandomize=True, database=None)  # the same examples everywhere
 settings.load_profile("suite")
 
-ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared"
-ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT)}  # of commands that tests start, in whatever folder
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -32,6 +30,13 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.fixture(autouse=True, scope="session")
 def _one_thread() -> None:
     torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def _denormal_numbers() -> Iterator[None]:
+    """Training switches them off for the whole process; what comes after may need them."""
+    yield
+    torch.set_flush_denormal(False)
 
 
 @pytest.fixture(autouse=True)
@@ -70,19 +75,6 @@ def composed(tmp_path: Path) -> Callable[..., dict[str, Any]]:
     return compose_plain
 
 
-TINY = (
-    "data.size=40",
-    "data.train=2",
-    "data.val=1",
-    "data.test=1",
-    "model.patches.size=32",
-    "model.patches.batch=2",
-    "run.log_every=5",
-    "run.val_every=5",
-    "run.save_every=5",
-)
-
-
 @pytest.fixture
 def tiny(composed: Callable[..., dict[str, Any]], tmp_path: Path) -> Callable[..., tuple[dict[str, Any], Path]]:
     """The configuration of a training run of seconds on made data, and its folder."""
@@ -93,14 +85,6 @@ def tiny(composed: Callable[..., dict[str, Any]], tmp_path: Path) -> Callable[..
         return composed("train", *TINY, *overrides, f"run.dir={out}"), out
 
     return make
-
-
-class Outcome(NamedTuple):
-    """How a command ended."""
-
-    code: int
-    out: str
-    err: str
 
 
 @pytest.fixture

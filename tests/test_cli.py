@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import ENVIRONMENT, TINY, Outcome
+from commands import ENVIRONMENT, TINY, Outcome
 from omegaconf import OmegaConf
 from torch import Tensor
 

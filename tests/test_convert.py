@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT
+from commands import ROOT
 from test_tensorflow import written
 
 from fuse import checkpoint, convert, infer, judge

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import TINY, Outcome
+from commands import TINY, Outcome
 
 from fuse.multirun import flat, means
 

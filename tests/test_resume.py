@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import ENVIRONMENT, TINY
+from commands import ENVIRONMENT, TINY
 
 from fuse import checkpoint, train
 from fuse.errors import InputError

@@ -10,7 +10,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, TINY
+from commands import ROOT, TINY
 
 pytest.importorskip("hatchling", reason="the build backend is not installed: pip install hatchling")
 
