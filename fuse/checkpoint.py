@@ -67,7 +67,9 @@ def settle(folder: Path) -> None:
 
 
 def restore(folder: Path, networks: Mapping[str, nn.Module]) -> dict[str, Any]:
-    """Load the networks of a checkpoint in place and return its state; a save that was cut off is settled first.
+    """Load the networks of a checkpoint in place and return its state, on their device, whichever it was saved from.
+
+    A save that was cut off is settled first.
 
     Raises:
         InputError: the checkpoint is not there, damaged, or of other networks.
@@ -78,8 +80,9 @@ def restore(folder: Path, networks: Mapping[str, nn.Module]) -> dict[str, Any]:
     for name, network in networks.items():
         path = folder / f"{name}.safetensors"
         network.load_state_dict(fitting(weights(path), network, path))
+    device = next((p.device for network in networks.values() for p in network.parameters()), torch.device("cpu"))
     try:
-        state = torch.load(folder / "state.pt", weights_only=True)
+        state = torch.load(folder / "state.pt", map_location=device, weights_only=True)
     except Exception as problem:  # torch gives no common type for a damaged or forbidden pickle
         raise InputError(f"{folder / 'state.pt'} cannot be resumed from: {first_line(problem)}") from problem
     if not isinstance(state, dict):

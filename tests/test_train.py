@@ -239,3 +239,16 @@ def test_what_is_trained_on_is_said(tiny: Tiny, caplog: pytest.LogCaptureFixture
     assert "Generator on synthetic, 2 windows of 32 pixels" in caplog.text
     assert "5 steps of 2 patches on cpu in float32" in caplog.text
     assert "step 5: validation" in caplog.text
+
+
+def test_what_was_logged_reaches_tensorboard_even_if_the_run_is_stopped(tiny: Tiny) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    cfg, out = tiny("run", "run.steps=20", "run.log_every=2")
+    with pytest.raises(KeyboardInterrupt):
+        train.run(with_term(cfg, terminated), out)
+    events = EventAccumulator(str(out))
+    events.Reload()
+    assert [event.step for event in events.Scalars("intensity")] == [2, 4, 6]
+    assert [event.step for event in events.Scalars("val/psnr_ref")] == [5]
+    assert events.Tags()["images"] == ["val/val-000"]
