@@ -101,12 +101,14 @@ class Killed(BaseException):
 
 
 def dying(monkeypatch: pytest.MonkeyPatch, after: int) -> None:
-    """The process dies before the `after`-th change to the disk."""
-    left = [after]
+    """The process dies before the `after`-th change to the disk, or within it where a folder is taken away."""
+    left, rmtree = [after], shutil.rmtree
 
     def counted(original: Callable[..., Any]) -> Callable[..., Any]:
         def step(*given: Any, **named: Any) -> Any:
             if left[0] == 0:
+                if original is rmtree and (first := next(iter(sorted(Path(given[0]).glob("*"))), None)):
+                    first.unlink()
                 raise Killed
             left[0] -= 1
             return original(*given, **named)
@@ -115,7 +117,7 @@ def dying(monkeypatch: pytest.MonkeyPatch, after: int) -> None:
 
     monkeypatch.setattr(checkpoint, "save_file", counted(save_file))
     monkeypatch.setattr(checkpoint.torch, "save", counted(torch.save))
-    monkeypatch.setattr(checkpoint.shutil, "rmtree", counted(shutil.rmtree))
+    monkeypatch.setattr(checkpoint.shutil, "rmtree", counted(rmtree))
     for name in ("rename", "write_text", "mkdir"):
         monkeypatch.setattr(Path, name, counted(getattr(Path, name)))
 
