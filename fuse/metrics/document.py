@@ -11,9 +11,9 @@ def document() -> str:
     """Every metric: name, direction, unit, range, smallest side, what it is blind to, source, definition."""
     parts = [
         "# Metrics",
-        "Made from the table and the docstrings in `fuse/metrics/`: `python -m fuse.metrics.document > docs/metrics.md`.",
+        "Made from the table and docstrings in `fuse/metrics/` by `python -m fuse.metrics.document > docs/metrics.md`.",
         "All are measured on grey levels 0..255 in float64. `<name>_min` (`_max` where lower is better) is the worst "
-        "source: the value of the source that the fused picture serves least, in which a copy of one source comes last.",
+        "source: the value of the one that the fused picture serves least, in which a copy of a source comes last.",
     ]
     for name, metric in METRICS.items():
         facts = [WORDS[metric.better], f"range {metric.range}", f"sides of at least {metric.min_side} pixels"]
