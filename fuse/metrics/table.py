@@ -113,7 +113,7 @@ _ROWS: dict[str, tuple[Metric, ...]] = {
         Metric("fmi_w", fmi_w, "sources", 1, "", "0..1", 3, "3x3 wavelet coefficients", "Haghighat 2014", True),
     ),
     "Transforms and the eye": (
-        Metric("q_p", q_p, "sources", 1, "", "-1..1", 3, "features found by phase; blind to contrast", "Zhao 2007"),
+        Metric("q_p", q_p, "sources", 1, "", "-1..1", 11, "features found by phase; blind to contrast", "Zhao 2007"),
         Metric("q_m", q_m, "sources", 1, "", "0..3", 4, "details equal to a few levels", "Wang 2008"),
         Metric("q_sf", q_sf, "sources", 0, "", "-1..", 2, "activity wanted; above 0: noise, ringing", "Zheng 2007"),
         Metric("q_cv", q_cv, "sources", -1, "", "0..65025", 1, "visible error; few blocks decide", "Chen 2007"),

@@ -147,7 +147,7 @@ VARIANTS: dict[str, Variant] = {
 Array = Num[np.ndarray, "h w *channels"]
 
 
-def luma(image: Array) -> Array:
+def luma(image: Array) -> Num[np.ndarray, "h w"]:
     """Grey levels of an 8-bit picture: floor(0.298936 R + 0.587043 G + 0.114021 B + 0.5), as MATLAB's `rgb2gray`."""
     if image.ndim == 2:
         return image
