@@ -10,6 +10,7 @@ from torch import Tensor
 
 from fuse.metrics.levels import Image, Images, Scores, combined, grey, total
 from fuse.metrics.memo import Memo
+from fuse.metrics.windows import separable
 
 # the filters are mirror-symmetric: upper left quarters with the centre last
 _LOW_FIRST = (
@@ -43,12 +44,20 @@ def _mirrored(quarter: tuple[tuple[float, ...], ...], sign: int = 1) -> Tensor:
     return torch.cat([half, half[:-1].flip(0)])
 
 
-def _correlate(image: Tensor, kernel: Tensor, step: int = 1, first: int = 0) -> Tensor:
-    """Correlation with mirrored borders (the border pixel not repeated), every `step`th place from `first`."""
-    reach = kernel.shape[0] // 2
-    padded = functional.pad(image, (reach,) * 4, mode="reflect")
-    kernel = kernel.to(image)[None, None]
-    return functional.conv2d(padded, kernel)[..., first::step, first::step]
+def _reflected(image: Tensor, reach: int) -> Tensor:
+    return functional.pad(image, (reach,) * 4, mode="reflect")
+
+
+def _correlate(image: Tensor, kernel: Tensor, step: int = 1) -> Tensor:
+    """Correlation with mirrored borders (the border pixel not repeated), every `step`th place from the first."""
+    height, width = image.shape[-2:]
+    padded = _reflected(image, kernel.shape[0] // 2)
+    result = image.new_zeros(*image.shape[:-2], -(-height // step), -(-width // step))
+    for row, taps in enumerate(kernel.tolist()):
+        for column, tap in enumerate(taps):
+            if tap:
+                result.add_(padded[..., row : row + height : step, column : column + width : step], alpha=tap)
+    return result
 
 
 def bands(image: Float[Tensor, "b 1 h w"]) -> list[tuple[Tensor, Tensor]]:
@@ -69,12 +78,11 @@ def _whole(band: Tensor) -> Tensor:
 
 def gain_and_noise(source: Tensor, fused: Tensor, side: int) -> tuple[Tensor, Tensor]:
     """The model F = g S + noise of a band in windows of `side`, one per 3x3 neighbourhood: g and the noise variance."""
-    window = torch.ones(side, side, dtype=source.dtype)
+    window, area = (1.0,) * side, side**2
 
     def summed(image: Tensor) -> Tensor:
-        return _correlate(image, window, SIDE, SIDE // 2)[..., : image.shape[-2] // SIDE, : image.shape[-1] // SIDE]
+        return separable(_reflected(image, side // 2), window, window)[..., SIDE // 2 :: SIDE, SIDE // 2 :: SIDE]
 
-    area = side**2
     mean_x, mean_y = summed(source) / area, summed(fused) / area
     covariance = summed(source * fused) - area * mean_x * mean_y
     power_x = (summed(source**2) - area * mean_x**2).clamp(min=0)
