@@ -26,15 +26,16 @@ from fuse.metrics.transform import q_m, q_sf
 class Metric(NamedTuple):
     """What is known of a metric besides its formula, which its function's docstring gives.
 
-    `uses`: what the function takes beside the fused picture. `better`: +1 higher, -1 lower, 0 closer to zero.
-    `range`: for two sources. `min_side`: the smallest height and width in pixels it is defined for. `summary`: what it
-    tells and what it is blind to. `worst`: whether the value of the worse source alone is a metric too.
+    `uses`: what the function takes beside the fused picture. `better`: +1 higher, -1 lower, 0 closer to zero, None
+    neither. `range`: for two sources. `min_side`: the smallest height and width in pixels it is defined for.
+    `summary`: what it tells and what it is blind to. `worst`: whether the value of the worse source alone is a metric
+    too.
     """
 
     name: str
     function: Callable[..., Tensor]
     uses: Literal["fused", "sources", "reference"]
-    better: int
+    better: int | None
     unit: str
     range: str
     min_side: int
@@ -45,7 +46,7 @@ class Metric(NamedTuple):
 
 _ROWS: dict[str, tuple[Metric, ...]] = {
     "One picture": (
-        Metric("mean", mean, "fused", 0, "level", "0..255", 1, "exposure; says nothing of anything else", ""),
+        Metric("mean", mean, "fused", None, "level", "0..255", 1, "exposure; says nothing of anything else", ""),
         Metric(
             "en", en, "fused", 1, "bit", "0..8", 1, "spread of levels; noise and stretching raise it", "Shannon 1948"
         ),
@@ -137,7 +138,7 @@ _OF_ONE = {"0..16": "0..8", "0..2": "0..1", "-2..2": "-1..1", "0..2+": "0..1+"}
 
 def _worst(metric: Metric) -> Metric:
     """The value of the worse source alone, which a picture that forgets one source cannot raise."""
-    word = "min" if metric.better > 0 else "max"
+    word = "min" if metric.better == 1 else "max"
     return metric._replace(
         name=f"{metric.name}_{word}",
         function=partial(metric.function, combine=word),
