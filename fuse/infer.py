@@ -43,8 +43,11 @@ def fuse(fuser: nn.Module, sources: Sequence[Tensor], tile: int | None = None) -
     1024); the result does not depend on it beyond float32 rounding.
 
     Raises:
-        InputError: sources that differ in size or depth, or a fuser that cannot take so many.
+        InputError: no sources, sources that differ in size or depth or are no numbers, or a fuser that cannot take
+            so many.
     """
+    if not sources:
+        raise InputError("there is nothing to fuse; give two or more pictures")
     depths, sizes = {x.dtype for x in sources}, {tuple(x.shape[-2:]) for x in sources}
     if len(sizes) > 1 or len(depths) > 1:
         raise InputError(
@@ -55,6 +58,8 @@ def fuse(fuser: nn.Module, sources: Sequence[Tensor], tile: int | None = None) -
     full = 1.0 if depth.is_floating_point else {torch.uint8: 255.0, torch.uint16: 65535.0}.get(depth)
     if full is None:
         raise InputError(f"pictures of {depth} are not known here; give 8 or 16 bit integers, or floats in [0, 1]")
+    if depth.is_floating_point and not all(bool(torch.isfinite(x).all()) for x in sources):
+        raise InputError("a picture has pixels that are not numbers; find out where they come from before fusing")
     device = next((p.device for p in fuser.parameters()), torch.device("cpu"))
     pictures = [x.to(device).float() / full for x in sources]
     facts, coloured = traits(fuser), any(x.shape[1] == 3 for x in sources)

@@ -1,6 +1,7 @@
 """What a run tells while it trains: progress bar, `metrics.csv`, TensorBoard, `train.log`."""
 
 import csv
+import io
 import logging
 import os
 import time
@@ -135,6 +136,6 @@ def read_rows(table: Path) -> list[dict[str, str]]:
     """Rows of a `metrics.csv`, blanks left out; a last line cut off by a kill is dropped."""
     if not table.is_file():
         return []
-    with table.open(newline="") as file:
-        rows = [{k: v for k, v in row.items() if k and v} for row in csv.DictReader(file)]
-    return [row for row in rows if row.get("step", "").isdigit()]
+    text = table.read_text(encoding="utf-8")
+    whole = text[: text.rfind("\n") + 1]
+    return [{k: v for k, v in row.items() if k and v} for row in csv.DictReader(io.StringIO(whole, newline=""))]

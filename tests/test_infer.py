@@ -217,14 +217,39 @@ def test_a_batch_of_training_state_is_left_alone() -> None:
     assert all(p.grad is None for p in fuser.parameters())
 
 
+@pytest.mark.parametrize("depth", [torch.float32, torch.float64])
+@pytest.mark.parametrize("make", [Generator, FusionNet, Laplacian, Average])
+def test_floats_are_fused_as_the_same_stored_levels(make: Any, depth: torch.dtype) -> None:
+    torch.manual_seed(0)
+    fuser, sources = make(), pair(3, 14, 15)
+    fused = infer.fuse(fuser, [x.to(depth) / 255 for x in sources])
+    assert fused.dtype == depth
+    assert fused.min() >= 0
+    assert fused.max() <= 1
+    assert levels_apart((fused * 255).round(), infer.fuse(fuser, sources)) <= 1
+    assert not torch.equal(fused * 255, (fused * 255).round())  # not rounded to levels
+
+
+def test_floats_that_leave_the_range_are_clipped() -> None:
+    picture = torch.full((1, 1, 4, 4), 0.5)
+    assert infer.fuse(Given(1.7), [picture, picture]).unique().tolist() == [1]
+    assert infer.fuse(Given(-1), [picture, picture]).unique().tolist() == [0]
+
+
 @pytest.mark.parametrize(
     ("sources", "words"),
     [
         ([stored(1, 1, 4, 5), stored(1, 1, 5, 4)], "sources of sizes .*'4x5', '5x4'.* bring them to one size"),
         ([stored(1, 1, 4, 5), stored(1, 1, 4, 5, depth=torch.uint16)], "depths .*uint16.*uint8"),
+        ([], "nothing to fuse"),
+        ([torch.zeros(1, 1, 3, 3, dtype=torch.int32)] * 2, "pictures of torch.int32 are not known"),
+        (
+            [torch.full((1, 1, 3, 3), float("nan")), torch.zeros(1, 1, 3, 3)],
+            "a picture has pixels that are not numbers",
+        ),
     ],
 )
-def test_sources_that_differ_are_refused(sources: Sequence[Tensor], words: str) -> None:
+def test_sources_that_cannot_be_fused_are_refused(sources: Sequence[Tensor], words: str) -> None:
     with pytest.raises(InputError, match=words):
         infer.fuse(Average(), sources)
 

@@ -124,7 +124,8 @@ def test_a_finished_run_resumed_does_nothing_more(tiny: Tiny) -> None:
     assert (weights(out), table(out)) == before
 
 
-def test_what_a_kill_left_of_the_table_is_mended(tiny: Tiny) -> None:
+@pytest.mark.parametrize("half", ["8,0.1", "1", "8"])
+def test_what_a_kill_left_of_the_table_is_mended(tiny: Tiny, half: str) -> None:
     settings = ("run.steps=10", "run.log_every=1", "run.save_every=4")
     whole, one = tiny("whole", *settings)
     train.run(whole, one)
@@ -132,7 +133,7 @@ def test_what_a_kill_left_of_the_table_is_mended(tiny: Tiny) -> None:
     with dying(Log, "add", 7), pytest.raises(Killed):
         train.run(cfg, other)
     with (other / "metrics.csv").open("a") as file:
-        file.write("8,0.1")  # half a line; above it stand lines that no checkpoint knows
+        file.write(half)  # of a line; above it stand lines that no checkpoint knows
     train.run(resumed(cfg), other)
     same(one, other)
 
