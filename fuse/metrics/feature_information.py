@@ -117,18 +117,16 @@ def joint_information(f: Windows, s: Windows, log_f: Windows, log_s: Windows) ->
 
 
 def window_values(f: Windows, s: Windows) -> Values:
-    """Normalised mutual information 2 I / (H(f) + H(s)) of stretched windows; 1 where both are constant."""
-    flat = (f.amin(0) == 1) & (s.amin(0) == 1)
+    """Normalised mutual information 2 I / (H(f) + H(s)) of stretched windows, not both constant."""
     f, s = f / f.sum(0), s / s.sum(0)
     log_f, log_s = surprise(f), surprise(s)
     alone = -(f * log_f).sum(0) - (s * log_s).sum(0)
-    value = 2 * (alone - joint_information(f, s, log_f, log_s)) / alone.clamp(min=SMALLEST)
-    return torch.where(flat, 1.0, value)
+    return 2 * (alone - joint_information(f, s, log_f, log_s)) / alone.clamp(min=SMALLEST)
 
 
 @torch.no_grad()
 def fmi_values(fused: Tensor, sources: tuple[Tensor, ...]) -> list[Scores]:
-    """Mean over the windows of the feature images, for each source. Windows equal to those of F count 1.
+    """Mean over the windows of the feature images, for each source. Windows equal to those of F, or both flat, count 1.
 
     As in the code that made all published values, F's window is compared stretched once an earlier source differed:
     then a single bright sample in black, equal in F and source, counts 0 unless it is 1 itself.
@@ -138,8 +136,14 @@ def fmi_values(fused: Tensor, sources: tuple[Tensor, ...]) -> list[Scores]:
         f = stretched(window)
         compared = window
         for result, other in zip(sums, others, strict=True):
+            s = stretched(other)
             equal = (compared == other).all(0)
-            values = torch.where(equal, 1.0, window_values(f, stretched(other)))
+            flat = (f.amin(0) == 1) & (s.amin(0) == 1)
+            values = torch.ones_like(f[0])
+            rest = (~(equal | flat)).nonzero()[:, 0]
+            if len(rest):
+                every = len(rest) == len(values)
+                values[rest] = window_values(f, s) if every else window_values(f[:, rest], s[:, rest])
             result += values.view(fused.shape[0], -1).sum(1)
             compared = torch.where(equal, compared, f)
     return list(sums / ((fused.shape[-2] - 2) * (fused.shape[-1] - 2)))
