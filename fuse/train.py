@@ -36,6 +36,8 @@ def run(cfg: dict[str, Any], out: Path) -> float | None:
     settings = Run(**cfg["run"])
     if settings.objective not in METRICS:
         raise InputError(f"run.objective={settings.objective} is not a metric; {near(settings.objective, METRICS)}")
+    if METRICS[settings.objective].better is None:
+        raise InputError(f"run.objective={settings.objective} is neither better high nor low; choose another metric")
     device = pick(settings.device)
     torch.set_flush_denormal(True)  # denormal numbers make some networks ten times slower on a CPU
     torch.manual_seed(settings.seed)
@@ -100,8 +102,8 @@ def run(cfg: dict[str, Any], out: Path) -> float | None:
             if done % settings.val_every == 0 or last:
                 scores, pictures = validate(average, watched, settings.objective)
                 meter.scores(done, scores, pictures)
-                score, better = scores[settings.objective], METRICS[settings.objective].better
-                if best is None or (abs(score) < abs(best) if better == 0 else better * score > better * best):
+                score = scores[settings.objective]
+                if best is None or METRICS[settings.objective].improves(score, best):
                     best = score
                     save("best", done)
             if done % settings.save_every == 0 or last or interrupted():

@@ -206,6 +206,7 @@ def test_the_end_asked_for_by_a_signal_saves_and_says_how_to_go_on(tiny: Tiny) -
     ("overrides", "words"),
     [
         (["run.objective=psnr_reff"], "run.objective=psnr_reff is not a metric; did you mean psnr_ref"),
+        (["run.objective=mean"], "run.objective=mean is neither better high nor low"),
         (["run.device=gpu"], "device 'gpu' cannot be used here"),
         (["run.precision=half"], "run.precision=half: choose auto, float32 or bf16"),
         (["run.steps=0", "run.ema=1"], "run.steps=0: must be at least 1\nrun.ema=1"),

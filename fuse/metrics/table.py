@@ -43,6 +43,12 @@ class Metric(NamedTuple):
     source: str
     worst: bool = False
 
+    def improves(self, score: float, best: float) -> bool:
+        """Whether `score` is better than `best`; never where the metric has no better."""
+        if self.better == 0:
+            return abs(score) < abs(best)
+        return self.better is not None and self.better * score > self.better * best
+
 
 _ROWS: dict[str, tuple[Metric, ...]] = {
     "One picture": (
