@@ -236,7 +236,7 @@ def test_values_of_the_pair_stand_beside_the_pictures(page: Browser):
         ["en", "6.000", "7.000*"],
     ]
     page.click("#next")
-    assert page.js(rows)[0] == ["q_g", "0.7500", "0.8000*"]
+    page.wait(lambda: page.js(rows)[0] == ["q_g", "0.7500", "0.8000*"])
 
 
 def test_the_divider_moves_by_range_keys_and_pointer(page: Browser):
