@@ -19,7 +19,8 @@ class Traits(NamedTuple):
 
     `channels`: 1 if it takes luma, 3 if RGB. `luma`: which conversion. `selects`: it returns weights `(b, n, h, w)`
     that sum to 1 instead of a picture. `margin`: how many pixels away an input can matter (None: everywhere, never
-    tile). `multiple`: sides and tile corners must be multiples of it.
+    tile). `multiple`: sides and tile corners must be multiples of it. `resizes`: it takes sources of different sizes
+    and returns the largest; such a fuser is never tiled.
     """
 
     channels: int = 1
@@ -27,6 +28,7 @@ class Traits(NamedTuple):
     selects: bool = False
     margin: int | None = None
     multiple: int = 1
+    resizes: bool = False
 
 
 def traits(fuser: nn.Module) -> Traits:
@@ -36,7 +38,8 @@ def traits(fuser: nn.Module) -> Traits:
 
 
 def fuse(fuser: nn.Module, sources: Sequence[Tensor], tile: int | None = None) -> Tensor:
-    """Fused picture `(1, c, h, w)` of stored pictures of one size and depth; c is 3 if any source is coloured.
+    """Fused picture `(1, c, h, w)` of stored pictures of one depth (and size, unless the fuser resizes); c is 3 if any
+    source is coloured.
 
     Selecting fusers mix the stored pixels themselves. Luma fusers work on luma; chroma follows by the distance-from-
     grey rule. `tile` is the side of the squares large pictures are cut into (None: whole up to 2 megapixels, then
@@ -48,8 +51,9 @@ def fuse(fuser: nn.Module, sources: Sequence[Tensor], tile: int | None = None) -
     """
     if not sources:
         raise InputError("there is nothing to fuse; give two or more pictures")
+    facts, coloured = traits(fuser), any(x.shape[1] == 3 for x in sources)
     depths, sizes = {x.dtype for x in sources}, {tuple(x.shape[-2:]) for x in sources}
-    if len(sizes) > 1 or len(depths) > 1:
+    if (len(sizes) > 1 and not facts.resizes) or len(depths) > 1:
         raise InputError(
             f"sources of sizes {sorted(f'{w}x{h}' for h, w in sizes)} and depths {sorted(map(str, depths))} cannot be "
             "fused pixel by pixel; bring them to one size and depth first"
@@ -62,7 +66,6 @@ def fuse(fuser: nn.Module, sources: Sequence[Tensor], tile: int | None = None) -
         raise InputError("a picture has pixels that are not numbers; find out where they come from before fusing")
     device = next((p.device for p in fuser.parameters()), torch.device("cpu"))
     pictures = [x.to(device).float() / full for x in sources]
-    facts, coloured = traits(fuser), any(x.shape[1] == 3 for x in sources)
     with torch.inference_mode():
         if facts.channels == 3:
             fused = whole(fuser, [x.expand(-1, 3, -1, -1) for x in pictures], tile)
@@ -75,7 +78,8 @@ def fuse(fuser: nn.Module, sources: Sequence[Tensor], tile: int | None = None) -
                 shown = [x.expand(-1, 3 if coloured else 1, -1, -1) for x in pictures]
                 fused = sum_weighted(result, shown)
             elif coloured:
-                fused = color.join(result, color.distance_from_grey([chroma for _, chroma in parts]), facts.luma)
+                chroma = [resized(c, result.shape[-2:]) for _, c in parts]
+                fused = color.join(result, color.distance_from_grey(chroma), facts.luma)
             else:
                 fused = color.grey_from_luma(result, facts.luma)
     if not bool(torch.isfinite(fused).all()):
@@ -93,6 +97,11 @@ def sum_weighted(weights: Tensor, pictures: Sequence[Tensor]) -> Tensor:
     return mixed
 
 
+def resized(x: Tensor, size: Sequence[int]) -> Tensor:
+    """Bicubic, only where the size differs."""
+    return x if tuple(x.shape[-2:]) == tuple(size) else F.interpolate(x, tuple(size), mode="bicubic")
+
+
 def whole(fuser: nn.Module, inputs: Sequence[Tensor], tile: int | None = None) -> Tensor:
     """What the fuser makes of pictures of any size: padded to its multiple, tiled if large, cut back.
 
@@ -104,6 +113,8 @@ def whole(fuser: nn.Module, inputs: Sequence[Tensor], tile: int | None = None) -
     except TypeError as problem:
         raise InputError(f"{type(fuser).__name__} cannot fuse {len(inputs)} pictures at once") from problem
     facts = traits(fuser)
+    if facts.resizes:
+        return fuser(*inputs)
     height, width = inputs[0].shape[-2:]
     down, right = (max(-side % facts.multiple, 2 - side) for side in (height, width))  # one pixel cannot be reflected
     padded = [F.pad(x, [0, right, 0, down], mode="replicate") for x in inputs] if down or right else list(inputs)

@@ -61,24 +61,26 @@ class Log:
         """
         if not self.pending:
             return
-        names = list(self.pending[0])
-        values = torch.stack([torch.stack([terms[name].float() for name in names]) for terms in self.pending])
-        bad = (~torch.isfinite(values)).nonzero()
-        if len(bad):
-            when = step - len(self.pending) + int(bad[0, 0]) + 1
-            which = ", ".join(names[int(column)] for row, column in bad if row == bad[0, 0])
+        sound = torch.stack(
+            [torch.stack([v.float() for v in terms.values()]).isfinite().all() for terms in self.pending]
+        )
+        if not bool(sound.all()):
+            first = int((~sound).nonzero()[0])
+            when = step - len(self.pending) + first + 1
+            which = ", ".join(name for name, value in self.pending[first].items() if not bool(value.isfinite()))
             raise InputError(
                 f"step {when}: {which} is not a finite number; training stopped before that update, and the last "
                 f"checkpoint is untouched. Lower optim.lr, set optim.clip=1, or look at the data"
             )
 
     def line(self, step: int, extra: Mapping[str, float]) -> None:
-        """One row: the mean of every term since the last row, and `extra`."""
+        """One row: the mean of every term since the last row, over the steps that had it, and `extra`."""
         self.check(step)
         row: dict[str, float] = {"step": step}
         if self.pending:
-            names = list(self.pending[0])
-            means = torch.stack([torch.stack([terms[name].float() for terms in self.pending]).mean() for name in names])
+            names = list(dict.fromkeys(name for terms in self.pending for name in terms))
+            kept = [[terms[name].float() for terms in self.pending if name in terms] for name in names]
+            means = torch.stack([torch.stack(values).mean() for values in kept])
             row |= dict(zip(names, means.tolist(), strict=True))
         now = time.perf_counter()
         seconds = max(now - self.since, 1e-9)

@@ -1,16 +1,17 @@
 """Training protocols: what one update does, in the order the papers give.
 
 A protocol owns its networks, calls `update(network name, loss)` where the paper updates, and returns every term by
-name. The loop knows about precision, clipping and non-finite losses, so no protocol does.
+name. The loop knows about precision, clipping and non-finite losses, so no protocol does. Those with critics are in
+`fuse/adversarial.py`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 
+from fuse import infer
 from fuse.data.sample import Sample
 from fuse.errors import InputError
 
@@ -66,15 +67,23 @@ class Loss:
         return total, {name: value.detach() for name, value in values.items()}
 
 
+def forward(fuser: nn.Module, sample: Sample) -> tuple[Tensor, Sample]:
+    """Fused pictures, and the sample with what the fuser told besides: a choice of weights, things inside."""
+    told = fuser(*sample.sources)
+    made, inside = told if isinstance(told, tuple) else (told, {})
+    if getattr(fuser, "selects", False):
+        return infer.sum_weighted(made, sample.sources), sample._replace(weights=made, inside=inside)
+    return made, sample._replace(inside=inside)
+
+
 class Direct:
     """The loss on what the fuser makes of the sources: CNNs with or without reference."""
 
     def __init__(self, networks: Mapping[str, nn.Module], loss: Loss, update: Update) -> None:
         self.fuser, self.loss, self.update = networks["fuser"], loss, update
 
-    def __call__(self, sample: Sample, generator: torch.Generator) -> Terms:
-        fused = self.fuser(*sample.sources)
-        total, terms = self.loss(*self.loss.view(fused, sample))
+    def __call__(self, sample: Sample, step: int, generator: torch.Generator) -> Terms:
+        total, terms = self.loss(*self.loss.view(*forward(self.fuser, sample)))
         self.update("fuser", total)
         return {"loss": total.detach()} | terms
 
@@ -87,56 +96,6 @@ class Reconstruct:
     def __init__(self, networks: Mapping[str, nn.Module], loss: Loss, update: Update) -> None:
         self.direct = Direct(networks, loss, update)
 
-    def __call__(self, sample: Sample, generator: torch.Generator) -> Terms:
+    def __call__(self, sample: Sample, step: int, generator: torch.Generator) -> Terms:
         picture = torch.cat(sample.sources)
-        return self.direct(Sample((picture,), picture, (), ("source",)), generator)
-
-
-class Adversarial:
-    """Least-squares GAN with soft labels: the critic tells `real(sample)` from `fake(fused)`.
-
-    Per batch `critic_steps` updates of the critic, then one of the fuser on adversarial + `content_weight` * loss.
-    Labels are uniform between the bounds given, one per patch, drawn anew at every use.
-    """
-
-    def __init__(
-        self,
-        networks: Mapping[str, nn.Module],
-        loss: Loss,
-        update: Update,
-        real: Callable[[Sample], Tensor],
-        fake: Callable[[Tensor], Tensor],
-        critic_steps: int = 2,
-        content_weight: float = 10.0,
-        real_label: Sequence[float] = (0.7, 1.2),
-        fake_label: Sequence[float] = (0.0, 0.3),
-        fuser_label: Sequence[float] = (0.7, 1.2),
-    ) -> None:
-        self.fuser, self.critic, self.loss, self.update = networks["fuser"], networks["critic"], loss, update
-        self.real, self.fake = real, fake
-        self.critic_steps, self.content_weight = critic_steps, content_weight
-        self.real_label, self.fake_label, self.fuser_label = real_label, fake_label, fuser_label
-
-    def __call__(self, sample: Sample, generator: torch.Generator) -> Terms:
-        fused, seen = self.loss.view(self.fuser(*sample.sources), sample)
-        real, fake = self.real(seen), self.fake(fused)
-
-        for _ in range(self.critic_steps):
-            on_real, on_fake = self.critic(real), self.critic(fake.detach())
-            critic_loss = squares(on_real, self.real_label, generator) + squares(on_fake, self.fake_label, generator)
-            self.update("critic", critic_loss)
-
-        self.critic.requires_grad_(False)  # its weights need no gradient while it judges for the fuser
-        adversarial = squares(self.critic(fake), self.fuser_label, generator)
-        content, terms = self.loss(fused, seen)
-        self.update("fuser", adversarial + self.content_weight * content)
-        self.critic.requires_grad_(True)
-        outputs = {"critic_on_real": on_real.mean().detach(), "critic_on_fused": on_fake.mean().detach()}
-        return terms | {"adversarial": adversarial.detach(), "critic": critic_loss.detach()} | outputs
-
-
-def squares(scores: Float[Tensor, " b"], label: Sequence[float], generator: torch.Generator) -> Tensor:
-    """mean((D - label)^2) with one uniform label per score (LSGAN, Mao et al. 2017, with soft labels)."""
-    low, high = label
-    labels = low + (high - low) * torch.rand(scores.shape, generator=generator, device=scores.device)
-    return ((scores - labels) ** 2).mean()
+        return self.direct(Sample((picture,), picture, (), ("source",)), step, generator)

@@ -91,7 +91,7 @@ def run(cfg: dict[str, Any], out: Path) -> float | None:
             rate = optim["lr"] * schedule(step, settings.steps)
             for group in (group for optimiser in optimisers.values() for group in optimiser.param_groups):
                 group["lr"] = rate
-            terms = protocol(sample, generator)
+            terms = protocol(sample, step, generator)
             if settings.ema:
                 follow(average, fuser, min(settings.ema, (1 + step) / (10 + step)))
             meter.add(terms | update.norms)

@@ -3,6 +3,7 @@
 import signal
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,10 +17,14 @@ class Autocast(nn.Module):
     def __init__(self, network: nn.Module, device_type: str) -> None:
         super().__init__()
         self.network, self.device_type = network, device_type
+        self.selects = getattr(network, "selects", False)  # what protocols ask a fuser
 
-    def forward(self, *inputs: Tensor) -> Tensor:
+    def forward(self, *inputs: Tensor) -> Any:
         with torch.autocast(self.device_type, torch.bfloat16):
-            return self.network(*inputs).float()
+            made = self.network(*inputs)
+        if isinstance(made, tuple):
+            return made[0].float(), {name: value.float() for name, value in made[1].items()}
+        return made.float()
 
 
 class Update:

@@ -134,7 +134,8 @@ def test_the_recipes_of_the_papers_are_pinned(composed: Composed) -> None:
     gan = composed("train", "experiment=mffgan_lytro")
     step, patches = gan["model"]["step"], gan["model"]["patches"]
     assert (step["critic_steps"], step["content_weight"]) == (2, 10)
-    assert (step["real_label"], step["fake_label"], step["fuser_label"]) == ([0.7, 1.2], [0.0, 0.3], [0.7, 1.2])
+    labels = step["objective"]
+    assert (labels["real"], labels["fake"], labels["fuser"]) == ([0.7, 1.2], [0.0, 0.3], [0.7, 1.2])
     assert (patches["size"], patches["stride"], patches["batch"], patches["augment"]) == (60, 10, 32, False)
     assert {name: gan["loss"][name]["weight"] for name in ("intensity", "gradient")} == {"intensity": 1, "gradient": 5}
     assert gan["loss"]["range"] == [-1, 1]

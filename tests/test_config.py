@@ -12,7 +12,7 @@ from fuse import config, schedules
 from fuse.config import Run, build, check, construct, near, typed
 from fuse.data.synthetic import Synthetic
 from fuse.errors import InputError
-from fuse.losses import terms
+from fuse.losses import views
 from fuse.models.densefuse import DenseFuse
 
 GOOD = {"dir": "x", "steps": 10}
@@ -89,8 +89,8 @@ def test_nested_nodes_are_built_first_and_everything_is_plain() -> None:
     made = build(node)
     assert type(made["pair"]) is list
     assert isinstance(made["inner"], Synthetic)
-    function = {"_target_": "fuse.losses.terms.joint_gradient", "_partial_": True}
-    assert build({"_target_": "builtins.dict", "real": function})["real"].func.__name__ == terms.joint_gradient.__name__
+    function = {"_target_": "fuse.losses.views.joint_gradient", "_partial_": True}
+    assert build({"_target_": "builtins.dict", "real": function})["real"].func.__name__ == views.joint_gradient.__name__
 
 
 def test_construct_waits_for_the_rest() -> None:
@@ -147,7 +147,7 @@ def test_check_finds_every_problem_at_once() -> None:
 
 def test_check_lets_keywords_of_any_name_pass() -> None:
     assert check({"x": {"_target_": "test_config.open_ended", "anything": 1}}) == []
-    assert check({"x": {"_target_": "fuse.losses.terms.joint_gradient", "_partial_": True}}) == []
+    assert check({"x": {"_target_": "fuse.losses.views.joint_gradient", "_partial_": True}}) == []
 
 
 def open_ended(**settings: Any) -> dict[str, Any]:

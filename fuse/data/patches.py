@@ -1,10 +1,11 @@
 """Patches for training: every picture in one uint8 tensor on the training device, a batch is one gather."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Literal
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from fuse.data import color
 from fuse.data.sample import Sample
@@ -28,6 +29,8 @@ class Patches:
     `order="random"` draws windows uniformly over all positions of all pictures. `order="grid"` walks windows at
     multiples of `stride`, as papers cut them, each once an epoch: shuffled anew every epoch, or in file order with
     `shuffle=False`; the last incomplete batch of an epoch is dropped. `augment` flips and turns by right angles.
+    `swap` exchanges the sources of every second window, at random, for recipes that name no role. `shrink` names roles
+    whose patches come out smaller by a whole factor (bicubic, low-passed): sensors of unequal resolution.
     What a step draws depends on `seed` and the step alone, so a resumed run sees what an unbroken one would.
     """
 
@@ -40,6 +43,8 @@ class Patches:
         stride: int = 1,
         shuffle: bool = True,
         augment: bool = True,
+        swap: bool = False,
+        shrink: Mapping[str, int] | None = None,
         channels: int = 1,
         luma: color.Luma = "full",
         device: torch.device | str = "cpu",
@@ -55,6 +60,7 @@ class Patches:
                 "the others are at least 1"
             )
         self.size, self.batch, self.shuffle, self.augment = size, batch, shuffle, augment
+        self.swap, self.shrink = swap, dict(shrink or {})
         self.roles, self.referenced = tuple[str, ...](), False
         planes: list[Tensor] = []
         starts, extents, offset = [], [], 0
@@ -80,6 +86,12 @@ class Patches:
             self.roles, self.referenced = sample.roles, sample.reference is not None
         if not planes:
             raise InputError("there are no pictures to train on; choose another split or data set")
+        for role, factor in self.shrink.items():
+            if role not in self.roles or factor < 1 or size % factor:
+                raise InputError(
+                    f"model.patches.shrink.{role}={factor}: the role must be one of {', '.join(self.roles)} and the "
+                    f"factor a divisor of size={size}"
+                )
         self.bank = torch.cat(planes).to(device)
         self.channels = channels
         self.starts = torch.tensor(starts, device=device)
@@ -114,10 +126,16 @@ class Patches:
         plane = torch.arange(self.channels, device=device) * (height * width).view(-1, 1, 1)
         index = (self.starts[picture].unsqueeze(2) + plane)[..., None, None] + inside[:, None, None]
         cut = self.bank[index].float().div_(255)
-        pictures = tuple(cut.unbind(1))
-        if self.referenced:
-            return Sample(pictures[:-1], pictures[-1], (), self.roles)
-        return Sample(pictures, None, (), self.roles)
+        pictures = list(cut.unbind(1))
+        reference = pictures.pop() if self.referenced else None
+        if self.swap:
+            turn = torch.randint(2, (self.batch, 1, 1, 1), generator=generator, device=device).bool()
+            pictures = [torch.where(turn, b, a) for a, b in zip(pictures, pictures[::-1], strict=True)]
+        for role, factor in self.shrink.items():
+            i, side = self.roles.index(role), self.size // factor
+            small = F.interpolate(pictures[i], (side, side), mode="bicubic", antialias=True)
+            pictures[i] = small.clamp(0, 1)
+        return Sample(tuple(pictures), reference, (), self.roles)
 
     def _shuffled(self, epoch: int, seed: int) -> Tensor:
         """The order of all windows in one epoch, kept until the epoch changes."""

@@ -1,5 +1,7 @@
 """What flows through the program: several pictures of one scene."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 from torch import Tensor
@@ -12,13 +14,16 @@ class Sample(NamedTuple):
 
     `sources`: one tensor `(b, c, h, w)` per source; whole pictures as stored (uint8, c of 1 or 3),
     patches as float32 in [0, 1]. `reference`: the ideal result in the same form, or None. `roles` names the
-    sources in order (`near, far`; `ir, vi`; `ct, mri`), `names` the scenes of the batch.
+    sources in order (`near, far`; `ir, vi`; `ct, mri`), `names` the scenes of the batch. While training, `weights`
+    `(b, n, h, w)` is what a selecting fuser chose, and `inside` what else a fuser told that its loss needs.
     """
 
     sources: tuple[Tensor, ...]
     reference: Tensor | None = None
     names: tuple[str, ...] = ()
     roles: tuple[str, ...] = ()
+    weights: Tensor | None = None
+    inside: Mapping[str, Tensor] = MappingProxyType({})
 
     def role(self, name: str) -> Tensor:
         """The source, or `reference`, of that name.

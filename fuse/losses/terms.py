@@ -78,16 +78,6 @@ def structure(fused: Picture, sample: Sample, role: str, data_range: float = 1.0
     return 1 - ssim_map(fused, sample.role(role), data_range=data_range)[1].mean()
 
 
-def joint_gradient(sample: Sample) -> Picture:
-    """Largest absolute Laplacian of the sources, per pixel: what MFF-GAN's critic takes for real."""
-    return torch.stack([laplacian(x).abs() for x in sample.sources]).amax(0)
-
-
-def absolute_gradient(fused: Picture) -> Picture:
-    """Absolute Laplacian of the fused picture: what MFF-GAN's critic is to tell from the joint gradient."""
-    return laplacian(fused).abs()
-
-
 def sum_over(values: Iterable[Tensor]) -> Tensor:
     """Sum of scalar tensors."""
     return torch.stack(list(values)).sum()

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from fuse.data.sample import Sample
 from fuse.errors import InputError
-from fuse.losses import terms
+from fuse.losses import terms, views
 
 BLUR = np.array([[0.0947, 0.1183, 0.0947], [0.1183, 0.1478, 0.1183], [0.0947, 0.1183, 0.0947]])
 LAPLACE = np.array([[0, 1, 0], [1, -4, 1], [0, 1, 0]])
@@ -119,9 +119,9 @@ def test_the_losses_of_mffgan_agree_with_numpy(count: int) -> None:
 def test_what_the_critic_sees_agrees_with_numpy() -> None:
     fused, near, far, third = pictures(4)
     joint = np.maximum.reduce([np.abs(each(x, LAPLACE)) for x in (near, far, third)])
-    seen = terms.joint_gradient(Sample((near, far, third), None, (), ("a", "b", "c")))
+    seen = views.joint_gradient(Sample((near, far, third), None, (), ("a", "b", "c")))
     assert np.allclose(seen.numpy(), joint, rtol=0, atol=1e-14)
-    assert np.allclose(terms.absolute_gradient(fused).numpy(), np.abs(each(fused, LAPLACE)), rtol=0, atol=1e-14)
+    assert np.allclose(views.gradient(fused, Sample(())).numpy(), np.abs(each(fused, LAPLACE)), rtol=0, atol=1e-14)
 
 
 def test_the_decided_mixture_has_no_intensity_loss() -> None:

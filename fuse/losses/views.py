@@ -1,0 +1,48 @@
+"""What critics look at: functions of the fused picture and its sample, and of the sample alone for what is real.
+
+All are in the range of the recipe. `real` views take `(sample)`, `fake` views `(fused, sample)`.
+"""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from fuse.data.sample import Sample
+from fuse.losses.terms import laplacian
+
+Picture = Float[Tensor, "b c h w"]
+
+
+def source(sample: Sample, role: str) -> Picture:
+    """One source, or the reference."""
+    return sample.role(role)
+
+
+def fused(picture: Picture, sample: Sample) -> Picture:
+    """The fused picture itself."""
+    return picture
+
+
+def joint_gradient(sample: Sample) -> Picture:
+    """Largest absolute Laplacian of the sources, per pixel: what MFF-GAN's critic takes for real."""
+    return torch.stack([laplacian(x).abs() for x in sample.sources]).amax(0)
+
+
+def gradient(picture: Picture, sample: Sample) -> Picture:
+    """Absolute Laplacian of the fused picture: what MFF-GAN's critic is to tell from the joint gradient."""
+    return laplacian(picture).abs()
+
+
+def source_gradient(sample: Sample, role: str) -> Picture:
+    """Absolute Laplacian of one source."""
+    return laplacian(sample.role(role)).abs()
+
+
+def conditional(picture: Picture, sample: Sample) -> Picture:
+    """Sources and fused picture as channels of one: the critic judges the answer to these sources (pix2pix)."""
+    return torch.cat([*sample.sources, picture], 1)
+
+
+def conditional_reference(sample: Sample) -> Picture:
+    """Sources and reference as channels of one."""
+    return conditional(sample.role("reference"), sample)
