@@ -98,10 +98,9 @@ def test_half_of_the_files_are_very_short() -> None:
     assert lengths[len(lengths) // 2] < 130
 
 
-def test_only_one_file_knows_opencv() -> None:
-    assert [of_the_project(path) for path in SOURCES if "cv2" in {name for name, _ in imports(path)}] == [
-        "fuse/data/io.py"
-    ]
+def test_opencv_is_known_to_the_reader_of_files_and_to_one_function_that_labels_regions() -> None:
+    knowing = {(of_the_project(path), at_once) for path in SOURCES for name, at_once in imports(path) if name == "cv2"}
+    assert knowing == {("fuse/data/io.py", True), ("fuse/models/masks.py", False)}
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=of_the_project)
