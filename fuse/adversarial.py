@@ -66,10 +66,12 @@ class Adversarial:
 
     def __call__(self, sample: Sample, step: int, generator: torch.Generator) -> Terms:
         fused, seen = self.loss.view(*forward(self.fuser, sample))
+        chosen = None if seen.weights is None else seen.weights.detach()
+        shown = seen._replace(weights=chosen, inside={name: value.detach() for name, value in seen.inside.items()})
         told: Terms = {}
         for name in self.critics:
             for _ in range(self.critic_steps):
-                told |= self.teach(name, fused.detach(), seen, generator)
+                told |= self.teach(name, fused.detach(), shown, generator)
         led = self.lead(fused, seen, generator) if (step + 1) % self.fuser_every == 0 else {}
         return led | told
 

@@ -68,8 +68,11 @@ def fuse(fuser: nn.Module, sources: Sequence[Tensor], tile: int | None = None) -
     pictures = [x.to(device).float() / full for x in sources]
     with torch.inference_mode():
         if facts.channels == 3:
-            fused = whole(fuser, [x.expand(-1, 3, -1, -1) for x in pictures], tile)
-            if not coloured:
+            rgb = [x.expand(-1, 3, -1, -1) for x in pictures]
+            fused = whole(fuser, rgb, tile)
+            if facts.selects:
+                fused = sum_weighted(fused, rgb if coloured else pictures)
+            elif not coloured:
                 fused = color.split(fused, "full")[0]
         else:
             parts = [color.split(x, facts.luma) for x in pictures]

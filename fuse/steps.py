@@ -71,7 +71,7 @@ def forward(fuser: nn.Module, sample: Sample) -> tuple[Tensor, Sample]:
     """Fused pictures, and the sample with what the fuser told besides: a choice of weights, things inside."""
     told = fuser(*sample.sources)
     made, inside = told if isinstance(told, tuple) else (told, {})
-    if getattr(fuser, "selects", False):
+    if getattr(fuser, "selects", False) and len(sample.sources) > 1:  # of one picture there is nothing to select
         return infer.sum_weighted(made, sample.sources), sample._replace(weights=made, inside=inside)
     return made, sample._replace(inside=inside)
 

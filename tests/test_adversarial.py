@@ -243,6 +243,37 @@ def test_the_fuser_may_wait_and_critics_may_be_clipped() -> None:
     assert weights(networks["critic"]).abs().max() <= 0.01
 
 
+class Blend(nn.Module):
+    """Selects with one share for all pixels, and tells it."""
+
+    selects = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.share = nn.Parameter(torch.tensor(0.3))
+
+    def forward(self, a: Tensor, b: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        share = self.share.sigmoid() * torch.ones_like(a)
+        return torch.cat([share, 1 - share], 1), {"share": share}
+
+
+def test_critics_that_see_the_choice_do_not_teach_the_fuser() -> None:
+    fuser, critic = Blend(), Discriminator(SIDE, None)
+    before = fuser.share.item()
+
+    def fake(fused: Tensor, sample: Sample) -> Tensor:
+        assert sample.weights is not None
+        return sample.weights[:, :1] + sample.inside["share"]
+
+    networks = {"fuser": fuser, "critic": critic}
+    critics = {"critic": {"real": views.joint_gradient, "fake": fake}}
+    gan_step = Adversarial(networks, content(), updating(networks), critics, SOFT, critic_steps=2, fuser_every=2)
+    gan_step(batch(), 0, rng())
+    assert fuser.share.grad is None
+    gan_step(batch(), 1, rng())
+    assert fuser.share.item() != before
+
+
 def test_a_critic_that_the_model_lacks_is_named() -> None:
     with pytest.raises(InputError, match=r"names judge, but model has fuser"):
         Adversarial({"fuser": Generator()}, content(), Recorder(), {"judge": {}}, SOFT)

@@ -50,6 +50,15 @@ class Second(nn.Module):
         return weights
 
 
+class SecondOfColours(Second):
+    """The same, of pictures in RGB."""
+
+    channels = 3
+
+    def forward(self, *sources: Tensor) -> Tensor:
+        return super().forward(*(x[:, :1] for x in sources))
+
+
 class Given(nn.Module):
     """A luma network whose answer is fixed."""
 
@@ -149,6 +158,13 @@ def test_pixels_of_weight_one_are_untouched(depth: torch.dtype, channels: int) -
     other = stored(*every.shape, depth=depth)
     assert torch.equal(infer.fuse(Second(), [other, every]).int(), every.int())
     assert torch.equal(infer.fuse(Second(), [other, every, other], tile=100).int(), every.int())
+
+
+@pytest.mark.parametrize("depth", [torch.uint8, torch.uint16])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_networks_of_colours_select_stored_pixels_too(depth: torch.dtype, channels: int) -> None:
+    sources = [stored(1, channels, 20, 24, depth=depth, seed=seed) for seed in (1, 2)]
+    assert torch.equal(infer.fuse(SecondOfColours(), sources), sources[1])
 
 
 def test_selected_colours_are_those_of_the_selected_source() -> None:

@@ -148,3 +148,16 @@ def test_a_selecting_fuser_is_trained_on_the_mixture_and_shows_its_weights() -> 
     assert seen.weights.shape == (4, 2, SIDE, SIDE)
     assert list(seen.inside) == ["score"]
     assert forward(DenseFuse(), sample)[1].weights is None
+
+
+def test_of_one_picture_a_selecting_auto_encoder_returns_the_picture() -> None:
+    class Half(nn.Module):
+        selects = True
+
+        def forward(self, source: Tensor) -> Tensor:
+            return source / 2
+
+    sample = batch()._replace(sources=batch().sources[:1])
+    made, seen = forward(Half(), sample)
+    assert torch.equal(made, sample.sources[0] / 2)
+    assert seen.weights is None
