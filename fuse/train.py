@@ -48,7 +48,11 @@ def run(cfg: dict[str, Any], out: Path) -> float | None:
     average = copy.deepcopy(fuser).requires_grad_(False) if settings.ema else fuser
     schedule = construct(optim["schedule"])
     optimisers = {
-        name: build(optim["optimiser"], params=network.parameters(), lr=optim["lr"])
+        name: build(
+            (name != "fuser" and optim.get("critics")) or optim["optimiser"],
+            params=network.parameters(),
+            lr=optim["lr"],
+        )
         for name, network in networks.items()
     }
     update = Update(optimisers, optim["clip"], device)
