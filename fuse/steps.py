@@ -68,12 +68,27 @@ class Loss:
 
 
 def forward(fuser: nn.Module, sample: Sample) -> tuple[Tensor, Sample]:
-    """Fused pictures, and the sample with what the fuser told besides: a choice of weights, things inside."""
+    """Fused pictures, and the sample with what the fuser told besides: a choice of weights, things inside.
+
+    A fuser without padding makes less than it sees; what it is compared with is cut to the same middle.
+    """
     told = fuser(*sample.sources)
     made, inside = told if isinstance(told, tuple) else (told, {})
+    sample = middle(sample, made.shape[-2], made.shape[-1])
     if getattr(fuser, "selects", False) and len(sample.sources) > 1:  # of one picture there is nothing to select
         return infer.sum_weighted(made, sample.sources), sample._replace(weights=made, inside=inside)
     return made, sample._replace(inside=inside)
+
+
+def middle(sample: Sample, height: int, width: int) -> Sample:
+    """Sources and reference, where larger, cut to `height` x `width` around their centre."""
+
+    def cut(x: Tensor) -> Tensor:
+        top, left = (max(0, x.shape[-2] - height) // 2, max(0, x.shape[-1] - width) // 2)
+        return x[..., top : top + height, left : left + width]
+
+    reference = None if sample.reference is None else cut(sample.reference)
+    return sample._replace(sources=tuple(cut(x) for x in sample.sources), reference=reference)
 
 
 class Direct:

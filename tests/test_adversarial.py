@@ -170,6 +170,31 @@ def test_the_same_generator_gives_the_same_step() -> None:
     assert torch.equal(*results)
 
 
+def test_a_fuser_without_padding_is_compared_with_the_middle() -> None:
+    class Valid(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(2, 1, 7)
+
+        def forward(self, *sources: Tensor) -> Tensor:
+            return self.conv(torch.cat(sources, 1))
+
+    seen: list[Sample] = []
+
+    def view(sample: Sample) -> Tensor:
+        seen.append(sample)
+        return sample.sources[0]
+
+    networks = {"fuser": Valid(), "critic": Judge()}
+    critics = {"critic": {"real": view, "fake": views.fused}}
+    Adversarial(networks, content(), Recorder(), critics, SOFT)(batch(), 0, rng())
+    truth = batch().reference
+    assert truth is not None
+    assert seen[0].reference is not None
+    torch.testing.assert_close(seen[0].sources[0], 2 * batch().sources[0][..., 3:-3, 3:-3] - 1)
+    torch.testing.assert_close(seen[0].reference, 2 * truth[..., 3:-3, 3:-3] - 1)
+
+
 class Judge(nn.Module):
     """A critic without batch norm and with any number of outputs."""
 
