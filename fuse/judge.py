@@ -1,7 +1,8 @@
 """Judging: every method on every picture, one row each, then tables and pages."""
 
 import shutil
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,8 @@ from fuse.data import color, io
 from fuse.data.sample import Sample
 from fuse.errors import InputError
 from fuse.methods import Method
-from fuse.metrics import METRICS, applicable, measure
+from fuse.metrics import LEARNED, METRICS, applicable, measure
+from fuse.metrics.learned import Distribution
 from fuse.protocol import Protocol
 from fuse.results import Results
 from fuse.suspicion import signs
@@ -26,6 +28,8 @@ from fuse.update import pick
 # What is measured unless something else is asked for; all of `METRICS` takes much longer.
 USUAL = ("en", "sf", "sd", "ag", "mi", "mse", "psnr", "ssim", "q_g", "brightness_shift")
 USUAL_REFERENCE = ("mse_ref", "psnr_ref", "psnr_inner", "ssim_ref")
+
+AT_ONCE = 2**20  # pixels of one source that are measured together
 
 # What every number rests on where no other protocol is asked for; it is written into every result.
 USUAL_PROTOCOL = "fuse-1"
@@ -64,7 +68,7 @@ def command(cfg: dict[str, Any], out: Path) -> tuple[str, list[str]]:
         return difference(methods, data, cfg["split"], out, compared[0], compared[1], names)
     trivial = ways.trivial(data.roles) if cfg["trivial"] else []
     other = None if protocol.name == USUAL_PROTOCOL else protocol
-    return run(methods, data, cfg["split"], out, names, trivial, other)
+    return run(methods, data, cfg["split"], out, names, trivial, other, cfg["distribution"], device)
 
 
 def two(given: Any) -> list[Any]:
@@ -89,14 +93,29 @@ def after_training(cfg: dict[str, Any], run_folder: Path) -> str:
 
 
 def scores(fused: Tensor, sample: Sample, names: Iterable[str] | None = None) -> dict[str, float]:
-    """Metrics of a fused picture as stored, against its sample as stored; by default the usual ones.
+    """Metrics of a fused picture as stored, against its sample as stored; by default the usual ones."""
+    return scores_together([fused], [sample], names)[0]
+
+
+def scores_together(
+    fused: Sequence[Tensor],
+    samples: Sequence[Sample],
+    names: Iterable[str] | None = None,
+    device: torch.device | str = "cpu",
+) -> list[dict[str, float]]:
+    """`scores` of several pictures of one size in one batch, on a device.
 
     Everything is measured on 8 bit integer luma (`fuse.data.color.grey_levels`).
     """
-    grey = [color.grey_levels(x) for x in sample.sources]
-    reference = None if sample.reference is None else color.grey_levels(sample.reference)
-    values = measure(color.grey_levels(fused), grey, reference, chosen(names, reference is not None))
-    return {name: float(value) for name, value in values.items()}
+
+    def batch(pictures: Iterable[Tensor]) -> Tensor:
+        return torch.cat([color.grey_levels(x) for x in pictures]).to(device)
+
+    sources = [batch(pictures) for pictures in zip(*(sample.sources for sample in samples), strict=True)]
+    references = [sample.reference for sample in samples if sample.reference is not None]
+    reference = batch(references) if references else None
+    values = measure(batch(fused), sources, reference, chosen(names, reference is not None))
+    return [{name: float(value[i]) for name, value in values.items()} for i in range(len(samples))]
 
 
 def chosen(names: Iterable[str] | None, reference: bool) -> list[str]:
@@ -110,8 +129,9 @@ def chosen(names: Iterable[str] | None, reference: bool) -> list[str]:
     wanted, known = list(names), applicable(reference)
     if wanted == ["all"]:
         return known
+    known += [name for name, metric in LEARNED.items() if reference or metric.uses != "reference"]
     for name in (name for name in wanted if name not in known):
-        why = "needs a reference, which these data lack" if name in METRICS else "is not a metric"
+        why = "needs a reference, which these data lack" if name in METRICS | LEARNED else "is not a metric"
         raise InputError(f"metrics: '{name}' {why}; {near(name, known)}")
     return wanted
 
@@ -141,11 +161,14 @@ def run(
     names: Sequence[str] | None = None,
     trivial: Sequence[Method] = (),
     protocol: Protocol | None = None,
+    distribution: Sequence[str] = (),
+    device: torch.device | str = "cpu",
 ) -> tuple[str, list[str]]:
     """Judge `methods` (and the `trivial` rows) on a split into the folder `out`; the table, and what failed.
 
     By this project's own protocol, or by the one given. A picture that fails is listed and the others go on; pictures
-    from folders that look turned, stretched, saturated or copied are named under the table.
+    from folders that look turned, stretched, saturated or copied are named under the table. Pictures of one size are
+    measured together, on `device`, while the next are read. `distribution`: what is measured of all pictures at once.
 
     Raises:
         InputError: nothing at all could be judged, or `out` holds another evaluation.
@@ -156,41 +179,83 @@ def run(
         raise InputError(
             f"two methods share a name among {', '.join(method.name for method in methods)}; rename a folder"
         )
+    if taken := {method.name for method in everyone} & {*data.roles, "reference"}:
+        raise InputError(f"a method is called {taken.pop()} like a picture of these data; rename its folder")
     facts: dict[str, Any] = {
         "protocol": protocols.described(protocol, names) if protocol else PROTOCOL,
         **about(data, split, everyone),
     }
+    over_set = {method.name: Distribution(distribution) for method in everyone} if distribution else {}
     failures: list[str] = []
     doubts: list[str] = []
     with Results(out, facts, names) as results, tqdm(total=facts["data"]["pairs"], unit="pair", disable=None) as bar:
-        for sample in data.samples(split):
-            pair = sample.names[0]
-            for method in (method for method in everyone if not results.has(method.name, pair)):
-                try:
-                    fused = method.fuse(sample)
-                except InputError as problem:
-                    failures.append(f"{method.name}, {pair}: {problem}")
-                    continue
-                if method.facts["kind"] in ("rule", "checkpoint"):
-                    io.write(out / "fused" / method.name / f"{pair}.png", fused[0])
-                if method.facts["kind"] == "folder":
-                    found = signs(color.grey_levels(fused), [color.grey_levels(x) for x in sample.sources])
-                    doubts += [f"{method.name}, {pair}: {sign}" for sign in found]
+        for company in ahead(together(data.samples(split))):
+            for method in everyone:
+                made: list[tuple[Tensor, Sample]] = []
+                for sample in company:
+                    pair = sample.names[0]
+                    if results.has(method.name, pair) and not over_set:
+                        continue
+                    try:
+                        fused = method.fuse(sample)
+                    except InputError as problem:
+                        failures.append(f"{method.name}, {pair}: {problem}")
+                        continue
+                    if method.facts["kind"] in ("rule", "checkpoint"):
+                        io.write(out / "fused" / method.name / f"{pair}.png", fused[0])
+                    if method.facts["kind"] == "folder":
+                        found = signs(color.grey_levels(fused), [color.grey_levels(x) for x in sample.sources])
+                        doubts += [f"{method.name}, {pair}: {sign}" for sign in found]
+                    if over_set:
+                        real = sample.sources if sample.reference is None else [sample.reference]
+                        over_set[method.name].add(fused, real)
+                    made.append((fused, sample))
+                new = [(fused, sample) for fused, sample in made if not results.has(method.name, sample.names[0])]
                 if protocol:
-                    row = protocols.scores(fused, sample.sources, protocol, names)
+                    rows = [protocols.scores(fused, sample.sources, protocol, names) for fused, sample in new]
                 else:
-                    row = scores(fused, sample, names)
-                results.add(method.name, pair, row)
-            bar.update()
+                    rows = scores_together([f for f, _ in new], [s for _, s in new], names, device) if new else []
+                for (_, sample), row in zip(new, rows, strict=True):
+                    results.add(method.name, sample.names[0], row)
+            bar.update(len(company))
     if not any(method.name in results.rows for method in methods):
         raise InputError("nothing could be judged:\n" + "\n".join(failures))
 
     fetch = pictures(methods, data, split, out)
-    metrics = {name: protocols.card(protocol, name) if protocol else METRICS[name] for name in names}
+    metrics = {name: protocols.card(protocol, name) if protocol else (METRICS | LEARNED)[name] for name in names}
     told = {**facts, "failures": failures, "doubts": doubts}
-    text = report.write(out, results.rows, metrics, {row.name for row in trivial}, told, fetch)
-    warned = ["Look at these before you trust their rows:", *doubts] if doubts else []
-    return "\n".join([text, *(protocols.lacking(protocol) if protocol else []), *warned]), failures
+    if over_set:
+        told["distribution"] = {name: meter.values() for name, meter in over_set.items()}
+    runs = {method.name: method.facts["recipe"] for method in methods if method.facts.get("recipe")}
+    text = report.write(out, results.rows, metrics, {row.name for row in trivial}, told, fetch, runs)
+    parts = [text, *(protocols.lacking(protocol) if protocol else [])]
+    for name, values in told.get("distribution", {}).items():
+        parts.append(f"{name}, all pictures: " + ", ".join(f"{key} {value:.4g}" for key, value in values.items()))
+    return "\n".join(parts + (["Look at these before you trust their rows:", *doubts] if doubts else [])), failures
+
+
+def together(samples: Iterable[Sample]) -> Iterator[list[Sample]]:
+    """Consecutive samples of one size and form, as many as fit into one batch."""
+    company: list[Sample] = []
+    for sample in samples:
+        form = [x.shape for x in sample.sources], sample.reference is None
+        if company:
+            same = form == ([x.shape for x in company[0].sources], company[0].reference is None)
+            if not same or len(company) >= AT_ONCE // sample.sources[0][0, 0].numel():
+                yield company
+                company = []
+        company.append(sample)
+    if company:
+        yield company
+
+
+def ahead(items: Iterator[Any]) -> Iterator[Any]:
+    """The items, the next one being made while the last is in use."""
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(next, items, None)
+        while (item := waiting.result()) is not None:
+            waiting = pool.submit(next, items, None)
+            yield item
 
 
 def about(data: Any, split: str, methods: Sequence[Method]) -> dict[str, Any]:

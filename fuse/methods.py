@@ -40,6 +40,8 @@ def fuser(given: str, device: torch.device, trust: Sequence[str] = ()) -> tuple[
         raise InputError(f"method '{given}' is neither a rule nor a folder; {near(given, RULES)}")
     found, card = checkpoint.load(path, trust)
     facts = {"kind": "checkpoint", "path": str(path), "weights": checkpoint.digest(path), "step": card.get("step")}
+    if "recipe" in card:
+        facts["recipe"] = f"{type(found).__name__} {card['recipe']}"  # runs that differ in nothing but their seed
     return found.to(device), facts
 
 

@@ -4,7 +4,6 @@ import json
 import math
 import platform
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
-from importlib import metadata
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +11,7 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
+import fuse
 from fuse.data import io
 from fuse.metrics import Metric
 from fuse.ranking import LEVEL, Ranking, rank
@@ -53,13 +53,12 @@ Array = np.ndarray
 
 def versions() -> dict[str, str]:
     """Versions that a number may depend on: fuse, torch, numpy, Python."""
-    found = {"fuse": "fuse-imaging", "torch": "torch", "numpy": "numpy"}
-    for name, distribution in found.items():
-        try:
-            found[name] = metadata.version(distribution)
-        except metadata.PackageNotFoundError:  # run from the source tree
-            found[name] = "source tree"
-    return found | {"python": platform.python_version()}
+    return {
+        "fuse": fuse.__version__,
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+    }
 
 
 def summary(ranking: Ranking, metrics: Mapping[str, Metric], about: Mapping[str, object]) -> dict[str, object]:

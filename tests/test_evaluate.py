@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,13 @@ import torch
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from torch import Tensor
 
-from fuse import infer, judge, methods
+from fuse import infer, judge, methods, train
 from fuse.data import color, io
 from fuse.data.sample import Sample
 from fuse.data.sets import Folders
 from fuse.data.synthetic import Synthetic
 from fuse.errors import InputError
+from fuse.metrics import METRICS
 from fuse.models.classical import Average
 
 CPU = torch.device("cpu")
@@ -136,22 +138,23 @@ def test_an_evaluation_cut_off_goes_on_and_another_is_not_overwritten(
         pass
 
     chosen = [methods.resolve("average", CPU), methods.resolve("laplacian", CPU)]
-    original, left = judge.scores, [3]
+    original, left = judge.scores_together, [3]
+    monkeypatch.setattr(judge, "AT_ONCE", 1)  # every pair by itself
 
-    def dying(*given: Any) -> dict[str, float]:
+    def dying(*given: Any) -> list[dict[str, float]]:
         left[0] -= 1
         if left[0] < 0:
             raise Killed
         return original(*given)
 
     with monkeypatch.context() as patched:
-        patched.setattr(judge, "scores", dying)
+        patched.setattr(judge, "scores_together", dying)
         with pytest.raises(Killed):
             judge.run(chosen, data(), "test", tmp_path / "e", ["en"])
     assert len(table(tmp_path / "e")) == 3
     left[0] = 1  # one row is missing
     with monkeypatch.context() as patched:
-        patched.setattr(judge, "scores", dying)
+        patched.setattr(judge, "scores_together", dying)
         judge.run(chosen, data(), "test", tmp_path / "e", ["en"])
     judge.run(chosen, data(), "test", tmp_path / "whole", ["en"])
     assert table(tmp_path / "e") == table(tmp_path / "whole")
@@ -186,3 +189,64 @@ def test_a_strip_shows_everything_side_by_side() -> None:
     flat = Sample(tuple(torch.full((1, 1, 4, 4), level, dtype=torch.uint8) for level in (100, 50)), None, ("x",), ())
     difference = judge.strip(torch.full((1, 1, 4, 4), 80, dtype=torch.uint8), flat)[:, :, 12:]
     torch.testing.assert_close(difference, torch.full((3, 4, 4), 0.5 + 4 * 5 / 255))
+
+
+def test_pictures_of_one_size_are_measured_together_and_score_as_alone() -> None:
+    samples = list(data(4).samples("test"))
+    fused = [infer.fuse(Average(), sample.sources) for sample in samples]
+    names = [name for name in METRICS if METRICS[name].min_side <= 40]
+    both = judge.scores_together(fused, samples, names)
+    for picture, sample, row in zip(fused, samples, both, strict=True):
+        assert row == pytest.approx(judge.scores(picture, sample, names), rel=1e-9, abs=1e-9, nan_ok=True)
+
+
+def test_company_is_of_one_size_and_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    def sample(name: str, height: int, reference: bool = False) -> Sample:
+        picture = torch.zeros(1, 1, height, 10, dtype=torch.uint8)
+        return Sample((picture, picture), picture if reference else None, (name,), ("a", "b"))
+
+    monkeypatch.setattr(judge, "AT_ONCE", 250)
+    given = [*(sample(name, 10) for name in "abc"), sample("d", 20), sample("e", 10), sample("f", 10, True)]
+    found = [[s.names[0] for s in company] for company in judge.together(given)]
+    assert found == [["a", "b"], ["c"], ["d"], ["e"], ["f"]]
+
+
+def test_reading_ahead_keeps_order_and_errors() -> None:
+    def items() -> Iterator[int]:
+        yield from range(3)
+        raise InputError("a picture cannot be read")
+
+    seen: list[int] = []
+    with pytest.raises(InputError, match="cannot be read"):
+        seen.extend(judge.ahead(items()))
+    found = judge.ahead(iter(range(4)))
+    assert list(found) == [0, 1, 2, 3]
+
+
+def test_a_method_cannot_take_the_name_of_a_source(tmp_path: Path) -> None:
+    method = methods.resolve("average", CPU)._replace(name="near")
+    with pytest.raises(InputError, match="called near like a picture of these data"):
+        judge.run([method], data(), "test", tmp_path / "e")
+
+
+def test_runs_that_differ_in_their_seed_alone_show_their_spread(tmp_path: Path) -> None:
+    runs = [
+        methods.resolve(rule, CPU)._replace(name=f"run{i}", facts={"kind": "checkpoint", "recipe": recipe})
+        for i, (rule, recipe) in enumerate([("average", "one"), ("laplacian", "one"), ("maximum", "other")])
+    ]
+    judge.run(runs, data(), "test", tmp_path / "e", ["q_g"])
+    spread = json.loads((tmp_path / "e" / "summary.json").read_text())["ranking"]["spread_over_runs"]
+    assert list(spread) == ["one"]
+    means = [
+        sum(row["q_g"] for (name, _), row in table(tmp_path / "e").items() if name == run) / 2
+        for run in ("run0", "run1")
+    ]
+    assert spread["one"]["q_g"]["mean"] == pytest.approx(sum(means) / 2)
+    assert spread["one"]["q_g"]["runs"] == 2
+
+
+def test_recipes_are_told_apart_but_for_seed_and_machine(composed: Any) -> None:
+    plain = train.digest(composed("train"))
+    assert train.digest(composed("train", "run.seed=3", "run.device=cpu", "run.log_every=3")) == plain
+    assert train.digest(composed("train", "loss.gradient.weight=3")) != plain
+    assert train.digest(composed("train", "run.steps=3")) != plain

@@ -8,6 +8,7 @@ from fuse.metrics.fidelity import vif, viff
 from fuse.metrics.gradient import ei, epi, q_g
 from fuse.metrics.information import ce, mi, nmi, q_ncie, q_te
 from fuse.metrics.invented import brightness_shift, ghost, invented
+from fuse.metrics.learned import lpips, lpips_ref
 from fuse.metrics.measure import applicable, measure
 from fuse.metrics.memo import Memo
 from fuse.metrics.perception import q_cb, q_cv
@@ -16,12 +17,13 @@ from fuse.metrics.reference import mse_ref, psnr_inner, psnr_ref, rmse_ref, ssim
 from fuse.metrics.saliency import q_c, q_e, q_s, q_w, q_y
 from fuse.metrics.statistics import ag, en, mean, sd, sf
 from fuse.metrics.structure import ms_ssim, ssim
-from fuse.metrics.table import METRICS, Metric
+from fuse.metrics.table import LEARNED, METRICS, Metric
 from fuse.metrics.transform import q_m, q_sf
 
 qabf = q_g
 
 __all__ = [
+    "LEARNED",
     "METRICS",
     "Memo",
     "Metric",
@@ -41,6 +43,8 @@ __all__ = [
     "ghost",
     "invented",
     "l_abf",
+    "lpips",
+    "lpips_ref",
     "mean",
     "measure",
     "mef_ssim",

@@ -3,7 +3,7 @@
 import inspect
 from functools import partial
 
-from fuse.metrics.table import FAMILIES, Metric
+from fuse.metrics.table import FAMILIES, LEARNED, Metric
 from fuse.metrics.variants import VARIANTS
 
 ARROWS = {1: "↑", -1: "↓", 0: "→ 0", None: ""}
@@ -35,7 +35,9 @@ def _text(metric: Metric) -> str:
 def document() -> str:
     """Every family of metrics: a table of what is known of each, then their definitions; at last the named forms."""
     parts = [INTRODUCTION]
-    for title, rows in FAMILIES.items():
+    for title, rows in (
+        FAMILIES | {"Learned by others; measured where they are named": tuple(LEARNED.values())}
+    ).items():
         table = ["| metric | | unit | range | from | tells; blind to | source |", "|---|---|---|---|---|---|---|"]
         parts += [f"## {title}", "\n".join(table + [_row(metric) for metric in rows])]
         texts: dict[str, list[str]] = {}

@@ -9,26 +9,29 @@ from torch import Tensor
 from fuse.errors import InputError
 from fuse.metrics.levels import Image, Images, Scores
 from fuse.metrics.memo import Memo
-from fuse.metrics.table import FAMILIES, METRICS, Metric
+from fuse.metrics.table import FAMILIES, LEARNED, METRICS, Metric
 
 PIXELS = (2**19, 2**23)  # at a time: on a CPU, where only small pictures gain by company, and on a GPU
 
 
 def applicable(reference: bool) -> list[str]:
-    """Names of the metrics that can be computed with or without a reference, in the order of the table."""
+    """Names of the metrics that can be computed with or without a reference, in the order of the table.
+
+    Those that need a network somebody else trained are not among them; they are measured where they are named.
+    """
     return [name for name, metric in METRICS.items() if reference or metric.uses != "reference"]
 
 
 def _known(names: Iterable[str], reference: bool) -> list[Metric]:
-    metrics = []
+    metrics, table = [], METRICS | LEARNED
     for name in names:
-        if name not in METRICS:
-            near = difflib.get_close_matches(name, METRICS, n=3)
-            hint = f"did you mean {', '.join(near)}?" if near else f"the metrics are {', '.join(METRICS)}"
+        if name not in table:
+            near = difflib.get_close_matches(name, table, n=3)
+            hint = f"did you mean {', '.join(near)}?" if near else f"the metrics are {', '.join(table)}"
             raise InputError(f"there is no metric '{name}'; {hint}")
-        if METRICS[name].uses == "reference" and not reference:
+        if table[name].uses == "reference" and not reference:
             raise InputError(f"metric '{name}' needs a reference and these pictures have none; leave it out")
-        metrics.append(METRICS[name])
+        metrics.append(table[name])
     return metrics
 
 
@@ -81,7 +84,7 @@ def _measure(metrics: list[Metric], fused: Image, sources: Images, reference: Im
     others = {"fused": (), "sources": (sources,), "reference": (reference,)}
     undefined = torch.full((fused.shape[0],), torch.nan, dtype=torch.float64, device=fused.device)
     scores = {}
-    for family in FAMILIES.values():
+    for family in (*FAMILIES.values(), tuple(LEARNED.values())):
         memo = Memo()  # what families have in common is not worth keeping
         for metric in metrics:
             if metric in family:

@@ -14,6 +14,7 @@ from fuse.metrics.fidelity import vif, viff
 from fuse.metrics.gradient import ei, epi, q_g
 from fuse.metrics.information import ce, mi, nmi, q_ncie, q_te
 from fuse.metrics.invented import brightness_shift, ghost, invented
+from fuse.metrics.learned import lpips, lpips_ref
 from fuse.metrics.perception import q_cb, q_cv
 from fuse.metrics.phase import q_p
 from fuse.metrics.reference import mse_ref, psnr_inner, psnr_ref, rmse_ref, ssim_ref
@@ -159,3 +160,12 @@ FAMILIES: dict[str, tuple[Metric, ...]] = {
     for title, rows in _ROWS.items()
 }
 METRICS: dict[str, Metric] = {row.name: row for rows in FAMILIES.values() for row in rows}
+
+# Measured only where they are named: they need a network that somebody else trained.
+LEARNED: dict[str, Metric] = {
+    row.name: row
+    for row in (
+        Metric("lpips", lpips, "sources", -1, "", "0..", 31, "perceptual distance; a copy does well", "Zhang 2018"),
+        Metric("lpips_ref", lpips_ref, "reference", -1, "", "0..", 31, "perceptual distance", "Zhang 2018"),
+    )
+}
