@@ -43,8 +43,8 @@ def falls(term: Term, fused: Tensor, sample: Sample, length: float = 1e-3) -> bo
 
 
 def agrees_with_differences(term: Term, fused: Tensor, sample: Sample) -> bool:
-    """Whether the gradient is that of finite differences, in float64."""
-    return torch.autograd.gradcheck(lambda x: term(x, sample), fused.clone().requires_grad_())
+    """Whether the gradient is that of finite differences, in float64, along random directions."""
+    return torch.autograd.gradcheck(lambda x: term(x, sample), fused.clone().requires_grad_(), fast_mode=True)
 
 
 def survives_flat_pictures(term: Term, size: int = 14, levels: tuple[float, ...] = (0.0, 0.5, 1.0)) -> bool:
