@@ -210,7 +210,7 @@ def test_command_measures_by_another_protocol(composed: Callable[..., dict[str, 
     told = json.loads((out / "summary.json").read_text())
     assert told["protocol"]["grey"] == "pil"
     assert told["protocol"]["metrics"] == {"ssim": "SSIM/x255", "ei": "EI/zero-pad"}
-    assert told["protocol"]["missing"]["n_abf"]
+    assert told["protocol"]["missing"]["vif"]
     assert told["metrics"]["ssim"]["direction"] == "higher is better"
     assert list(told["scores"]["average"]) == ["ssim", "ei"]
     assert "SSIM/x255" in (out / "table.md").read_text()

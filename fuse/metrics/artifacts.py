@@ -35,7 +35,7 @@ def _preservation(source: Tensor, fused: Tensor, memo: Memo) -> Tensor:
     return torch.sqrt(0.9999 * torch.sigmoid(19 * (relative - 0.5)) * 0.9995 * torch.sigmoid(22 * (alignment - 0.5)))
 
 
-def _parts(fused: Image, sources: Images, memo: Memo) -> tuple[Tensor, Tensor, Tensor, Scores]:
+def parts(fused: Image, sources: Images, memo: Memo) -> tuple[Tensor, Tensor, Tensor, Scores]:
     """Preservation and weights of the sources (n, b, 1, h, w), where F is stronger than all, and the total weight."""
     result, images = memo(grey, fused), [memo(grey, source) for source in sources]
     preserved = torch.stack([memo(_preservation, image, result, memo) for image in images])
@@ -47,7 +47,7 @@ def _parts(fused: Image, sources: Images, memo: Memo) -> tuple[Tensor, Tensor, T
 
 def q_g_petrovic(fused: Image, sources: Images, *, memo: Memo | None = None) -> Scores:
     """Q_G of Petrovic & Xydeas 2004 in Kumar's form: sum(Q_k w_k) / sum(w_k), 0..1. Higher is better."""
-    preserved, weights, _, weight = _parts(fused, sources, memo or Memo())
+    preserved, weights, _, weight = parts(fused, sources, memo or Memo())
     return total((preserved * weights).sum(0)) / weight
 
 
@@ -57,7 +57,7 @@ def l_abf(fused: Image, sources: Images, *, memo: Memo | None = None) -> Scores:
     sum((1 - Q_k) w_k) / sum(w_k) over the pixels where F is no stronger than some source. Lower is better, and noise
     or sharpening lowers it. Petrovic & Xydeas 2004.
     """
-    preserved, weights, added, weight = _parts(fused, sources, memo or Memo())
+    preserved, weights, added, weight = parts(fused, sources, memo or Memo())
     return total(torch.where(added, 0.0, ((1 - preserved) * weights).sum(0))) / weight
 
 
@@ -68,6 +68,6 @@ def n_abf(fused: Image, sources: Images, *, petrovic: bool = False, memo: Memo |
     Q + L + N = 1. `petrovic`: sum(2 - Q_A - Q_B)(w_A + w_B) instead, about six times as large. On 0..255: the
     weights depend on the scale. Lower is better; zero for a blurred picture.
     """
-    preserved, weights, added, weight = _parts(fused, sources, memo or Memo())
+    preserved, weights, added, weight = parts(fused, sources, memo or Memo())
     lost = (1 - preserved).sum(0) * weights.sum(0) if petrovic else ((1 - preserved) * weights).sum(0)
     return total(torch.where(added, lost, 0.0)) / weight

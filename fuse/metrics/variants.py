@@ -10,7 +10,7 @@ from torch import Tensor
 
 from fuse import metrics
 from fuse.errors import InputError
-from fuse.metrics import legacy
+from fuse.metrics import legacy, zoo
 from fuse.metrics.artifacts import q_g_petrovic
 from fuse.metrics.levels import Image, Images, Scores
 from fuse.metrics.steerable import vif_wavelet
@@ -52,6 +52,7 @@ def _on(function: Variant, whole: float) -> Variant:
 
 VARIANTS: dict[str, Variant] = {
     "EN/default": _alone(metrics.en),
+    "EN/zoo": _alone(zoo.en_guarded),
     "SD/default": _alone(metrics.sd),
     "SD/sample": _alone(partial(metrics.sd, sample=True)),
     "SD/legacy-uint8": _alone(legacy.sd_uint8),
@@ -72,11 +73,14 @@ VARIANTS: dict[str, Variant] = {
     "MI/tang": legacy.mi_saturated,
     "MI/legacy-2EN": legacy.mi_two_entropies,
     "NMI/default": metrics.nmi,
+    "NMI/zoo": zoo.nmi_of_sources,
     "CE/default": metrics.ce,
     "Q_NCIE/default": metrics.q_ncie,
+    "Q_NCIE/zoo": zoo.q_ncie_linear,
     "Q_TE/default": metrics.q_te,
     "Q_TE/liu": legacy.q_te_swapped,
     "Q_TE/nava": legacy.q_te_nava,
+    "Q_TE/zoo": zoo.q_te_entropies,
     "MSE/default": metrics.mse,
     "MSE/unit": _times(metrics.mse, 1 / 255**2),
     "RMSE/default": metrics.rmse,
@@ -121,6 +125,7 @@ VARIANTS: dict[str, Variant] = {
     "Nabf/default": metrics.n_abf,
     "Nabf/petrovic": partial(metrics.n_abf, petrovic=True),
     "Nabf/unit": _on(metrics.n_abf, 1),
+    "Nabf/zoo": zoo.n_abf_strong,
     "FMI/edge": metrics.fmi_edge,
     "FMI/raw": metrics.fmi_raw,
     "FMI/gradient": metrics.fmi_gradient,
