@@ -14,9 +14,32 @@ from fuse.config import near
 from fuse.data import io
 from fuse.data.sample import Sample
 from fuse.errors import InputError
-from fuse.models.classical import Average, Laplacian, Maximum
+from fuse.models.average import Average, Maximum
+from fuse.models.dctvar import DctVar
+from fuse.models.dsift import Dsift
+from fuse.models.gaussian import Gaussian
+from fuse.models.gff import Gff
+from fuse.models.maskblend import MaskBlend
+from fuse.models.mertens import Mertens
+from fuse.models.pyramid import Contrast, Laplacian
+from fuse.models.structure import Structure
+from fuse.models.wavelet import Dwt, Swt
 
-RULES: dict[str, type[nn.Module]] = {"average": Average, "maximum": Maximum, "laplacian": Laplacian}
+RULES: dict[str, type[nn.Module]] = {
+    "average": Average,
+    "maximum": Maximum,
+    "gaussian": Gaussian,
+    "laplacian": Laplacian,
+    "contrast": Contrast,
+    "maskblend": MaskBlend,
+    "dwt": Dwt,
+    "swt": Swt,
+    "gff": Gff,
+    "dctvar": DctVar,
+    "dsift": Dsift,
+    "structure": Structure,
+    "mertens": Mertens,
+}
 
 
 class Method(NamedTuple):

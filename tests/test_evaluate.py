@@ -19,7 +19,7 @@ from fuse.data.sets import Folders
 from fuse.data.synthetic import Synthetic
 from fuse.errors import InputError
 from fuse.metrics import METRICS
-from fuse.models.classical import Average
+from fuse.models.average import Average
 
 CPU = torch.device("cpu")
 REFERENCED = {"psnr_ref", "ssim_ref", "mse_ref", "psnr_inner"}

@@ -13,10 +13,11 @@ from torch.nn import functional as F
 from fuse import infer
 from fuse.data import color
 from fuse.errors import InputError
-from fuse.models.classical import Average, Laplacian, Maximum
+from fuse.models.average import Average, Maximum
 from fuse.models.densefuse import DenseFuse
 from fuse.models.fusionnet import FusionNet
 from fuse.models.mffgan import Generator
+from fuse.models.pyramid import Laplacian
 
 
 def stored(*shape: int, depth: torch.dtype = torch.uint8, seed: int = 0) -> Tensor:

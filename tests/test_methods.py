@@ -10,8 +10,8 @@ from fuse import checkpoint, methods
 from fuse.data import io
 from fuse.data.sample import Sample
 from fuse.errors import InputError
-from fuse.models.classical import Laplacian
 from fuse.models.mffgan import Generator
+from fuse.models.pyramid import Laplacian
 
 CPU = torch.device("cpu")
 

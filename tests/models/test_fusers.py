@@ -10,10 +10,11 @@ from torch import Tensor, nn
 
 from fuse import checkpoint, infer
 from fuse.config import CONF, build
-from fuse.models.classical import Average, Laplacian, Maximum
+from fuse.models.average import Average, Maximum
 from fuse.models.densefuse import DenseFuse
 from fuse.models.fusionnet import FusionNet
 from fuse.models.mffgan import Discriminator, Generator
+from fuse.models.pyramid import Laplacian
 
 MODELS = sorted(path.stem for path in Path(CONF, "model").glob("*.yaml"))
 PARAMETERS = {"mffgan": 40_033, "densefuse": 74_193, "fusionnet": 1_702_211}
