@@ -31,10 +31,15 @@ def main(words: list[str] | None = None) -> None:
     parser.add_argument(
         "--method", default="laplacian", help="average, maximum, laplacian (default), or a run or checkpoint folder"
     )
+    parser.add_argument(
+        "--balance",
+        type=float,
+        help="0 to 1: share of the first picture's brightness, for methods that were trained so",
+    )
     parser.add_argument("--device", default="auto", help="cpu, cuda, or auto (default)")
     asked = parser.parse_args(words)
     try:
-        failed = fuse_all(jobs(asked.inputs, asked.output), asked.method, asked.device)
+        failed = fuse_all(jobs(asked.inputs, asked.output), asked.method, asked.device, asked.balance)
     except InputError as problem:
         print(f"fuse: {problem}", file=sys.stderr)
         sys.exit(2)
@@ -91,11 +96,11 @@ def matched(inputs: list[Path], output: Path) -> list[tuple[list[Path], Path]]:
     return [([pictures[stem] for pictures in found], output / f"{stem}.png") for stem in stems]
 
 
-def fuse_all(work: list[tuple[list[Path], Path]], method: str, device: str) -> list[str]:
+def fuse_all(work: list[tuple[list[Path], Path]], method: str, device: str, balance: float | None = None) -> list[str]:
     """Fuse and write; what failed of several jobs.
 
     Raises:
-        InputError: the method cannot be had, or the only job failed.
+        InputError: the method cannot be had or has no balance, or the only job failed.
     """
     import torch
     from tqdm import tqdm
@@ -106,6 +111,12 @@ def fuse_all(work: list[tuple[list[Path], Path]], method: str, device: str) -> l
 
     torch.set_flush_denormal(True)
     fuser, _ = methods.fuser(method, pick(device))
+    if balance is not None:
+        if not hasattr(fuser, "balance"):
+            raise InputError(f"--balance={balance}: {method} has no balance to set; train one with model=conditional")
+        if not 0 <= balance <= 1:
+            raise InputError(f"--balance={balance}: must be from 0 to 1")
+        vars(fuser)["balance"] = balance
     failed = []
     for sources, target in tqdm(work, unit="picture", disable=None if len(work) > 1 else True):
         try:
