@@ -11,6 +11,7 @@ from hydra.utils import get_object
 from omegaconf import OmegaConf
 
 from fuse.config import CONF, Run, build, check, typed
+from fuse.data import manifest
 from fuse.metrics import METRICS
 
 FILES = sorted(Path(CONF).rglob("*.yaml"))
@@ -19,16 +20,24 @@ Composed = Callable[..., dict[str, Any]]
 # Keys that their own name explains, the line above them, or the constructor that they are handed to.
 PLAIN = {"run", "model", "optim", "data", "hydra", "step", "fuser", "critic", "patches", "term", "role", "range"}
 PLAIN |= {"name", "task", "roles", "get", "lr", "batch", "augment", "order", "schedule", "optimiser", "patch", "steps"}
-PLAIN |= {"weight", "train", "val", "test"}
+PLAIN |= {"weight", "train", "val", "test", "cite", "terms"}
+MADE, OWN = "synthetic", "folder"  # data that are no set with files of its own
+SETS = [name for name in GROUPS["data"] if name not in (MADE, OWN)]
 
 
 def of_the_project(path: Path) -> str:
     return str(path.relative_to(CONF))
 
 
-@pytest.mark.parametrize("model", GROUPS["model"])
-@pytest.mark.parametrize("data", GROUPS["data"])
-def test_every_model_composes_with_all_data(model: str, data: str, composed: Composed) -> None:
+ONE_OF_A_TASK = {"focus": "lytro", "infrared": "tno", "medical": "ct_mri", "exposure": "mefb", "made": MADE}
+COMBINED = [(model, data) for model in GROUPS["model"] for data in ONE_OF_A_TASK.values()]
+COMBINED += [("mffgan", data) for data in GROUPS["data"] if data not in ONE_OF_A_TASK.values()]
+
+
+@pytest.mark.parametrize(("model", "data"), COMBINED)
+def test_every_model_composes_with_every_task_and_every_set_with_a_model(
+    model: str, data: str, composed: Composed
+) -> None:
     cfg = composed("train", f"model={model}", f"data={data}")
     assert check(cfg) == []
     assert typed(cfg["run"]).objective in METRICS
@@ -50,28 +59,57 @@ def test_evaluation_composes_with_all_data(data: str, composed: Composed) -> Non
     assert set(cfg) >= {"ckpt", "method", "split", "out", "metrics", "trivial", "tile", "device", "trust"}
 
 
-@pytest.mark.parametrize("data", GROUPS["data"])
-def test_every_data_set_can_be_trained_validated_and_judged(data: str, composed: Composed) -> None:
-    node = composed("train", f"data={data}")["data"]
-    made = build(node | ({} if data == "synthetic" else {"root": "nowhere"}))
-    splits = set(made.splits) if data != "synthetic" else set(made.counts)
-    assert {"train", "val", "test"} <= splits
+def test_one_set_stands_for_every_task(composed: Composed) -> None:
+    tasks = {name: composed("train", f"data={name}")["data"]["task"] for name in SETS}
+    assert set(tasks.values()) == set(ONE_OF_A_TASK) - {"made"}
+    assert all(tasks[name] == task for task, name in ONE_OF_A_TASK.items() if task != "made")
+
+
+@pytest.mark.parametrize("data", SETS)
+def test_every_set_can_be_trained_validated_and_judged_or_says_that_it_is_only_for_evaluation(
+    data: str, composed: Composed
+) -> None:
+    made = build(composed("train", f"data={data}")["data"] | {"root": "nowhere"})
     assert made.name == data
-    if data != "synthetic":
-        assert made.get.endswith(".")
-        named = [str(stem) for split in made.splits.values() if split != "rest" for stem in split]
-        assert len(named) > 2
+    assert made.get.endswith(".")
+    assert made.terms.endswith(".")
+    assert made.cite
+    assert made.colour in ("all", "none") or set(made.colour.split(", ")) <= set(made.roles)
+    only = "only for evaluation" in Path(CONF, "data", f"{data}.yaml").read_text().splitlines()[0]
+    assert only == ("train" not in made.splits)
+    assert {"test"} <= set(made.splits)
+    if not only:
+        assert {"train", "val", "test"} <= set(made.splits)
+        assert len([str(stem) for split in made.splits.values() if split != "rest" for stem in split]) > 1
 
 
-def test_the_splits_of_every_data_set_share_no_picture(composed: Composed, shared: Path) -> None:
-    for data in GROUPS["data"]:
-        node = composed("train", f"data={data}")["data"]
-        if data != "synthetic":
-            made = build(node | {"root": str(shared / "datasets")})
-            parts = [set(made.stems(split)) for split in ("train", "val", "test")]
-            assert all(parts), data
-            assert set.union(*parts) == set(made.stems("all"))
-            assert sum(map(len, parts)) == len(set.union(*parts))
+def test_made_data_can_be_trained_validated_and_judged(composed: Composed) -> None:
+    assert set(build(composed("train", "data=synthetic")["data"]).counts) == {"train", "val", "test"}
+
+
+@pytest.mark.parametrize("data", SETS)
+def test_the_parts_of_every_set_share_no_picture(data: str, composed: Composed) -> None:
+    """On the complete set, as its manifest lists it."""
+    made = build(composed("train", f"data={data}")["data"] | {"root": "nowhere"})
+    if not manifest.exists(data):
+        assert data in ("m3fd", "llvip")
+        return
+    stems = manifest.stems(manifest.load(data))
+    parts = [made.members(split, stems) for split in ("train", "val", "test") if split in made.splits]
+    assert all(parts)
+    assert sum(map(len, parts)) == len(set().union(*parts))
+    others = [made.members(split, stems) for split in made.splits if split not in ("train", "val", "test")]
+    assert all(others)
+    assert set().union(*parts, *others) == set(stems)
+
+
+def test_the_parts_of_the_sets_at_hand(composed: Composed, shared: Path) -> None:
+    for data in ("lytro", "mfi_whu", "tno", "roadscene", "ct_mri", "pet_mri", "spect_mri", "mfifb", "mefb"):
+        made = build(composed("train", f"data={data}")["data"] | {"root": str(shared / "datasets")})
+        parts = [set(made.stems(split)) for split in ("train", "val", "test")]
+        assert all(parts), data
+        assert set.union(*parts) == set(made.stems("all"))
+        assert sum(map(len, parts)) == len(set.union(*parts))
 
 
 def test_run_settings_are_those_of_the_class(composed: Composed) -> None:
@@ -126,7 +164,8 @@ def test_every_key_says_what_it_means(path: Path) -> None:
 
 
 def test_names_have_no_slash_and_only_one_ending() -> None:
-    assert all(path.suffix == ".yaml" for path in Path(CONF).rglob("*") if path.is_file())
+    for path in (path for path in Path(CONF).rglob("*") if path.is_file()):
+        assert path.suffix == (".csv" if path.parent.name == "manifest" else ".yaml")
 
 
 def test_the_recipes_of_the_papers_are_pinned(composed: Composed) -> None:

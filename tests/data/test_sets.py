@@ -1,5 +1,6 @@
 """Data sets on disk: who is in which split, and what is said when something is missing."""
 
+import hashlib
 import logging
 import shutil
 from pathlib import Path
@@ -8,7 +9,8 @@ from typing import Any
 import pytest
 import torch
 
-from fuse.data import io
+from fuse.data import io, manifest
+from fuse.data.manifest import Entry
 from fuse.data.sets import Folders, data_root
 from fuse.errors import InputError
 
@@ -62,7 +64,7 @@ def test_unknown_split_names_the_known(tmp_path: Path) -> None:
 
 def test_a_split_of_which_nothing_is_here(tmp_path: Path) -> None:
     data = toy(made(tmp_path, stems=["1"]))
-    with pytest.raises(InputError, match=r"split 'val' of toy: none of its pictures is in .*toy\. Ask its authors"):
+    with pytest.raises(InputError, match=r"split 'val' of toy: none of its pictures is in .*toy\. .*Ask its authors"):
         data.stems("val")
 
 
@@ -72,6 +74,9 @@ def test_a_missing_set_says_where_it_was_looked_for_and_how_to_get_it(tmp_path: 
     message = str(caught.value)
     for words in (str(tmp_path / "nowhere" / "toy"), "data.root=PATH", "FUSE_DATA", "toy/near/", "Ask its authors."):
         assert words in message
+    assert "fuse-data import toy FOLDER_OR_ZIP" in message
+    with pytest.raises(InputError, match="fuse-data fetch lytro"):
+        toy(tmp_path, name="lytro").stems("all")
 
 
 def test_a_missing_role_is_said(tmp_path: Path) -> None:
@@ -140,6 +145,53 @@ def test_identity_follows_every_byte_and_name(tmp_path: Path) -> None:
     (copy / "toy" / "near" / "a_2.png").rename(copy / "toy" / "near" / "a_3.png")
     (copy / "toy" / "far" / "a_2.png").rename(copy / "toy" / "far" / "a_3.png")
     assert toy(copy).identity("test") != before
+
+
+def test_a_manifest_is_stated_and_whether_the_files_are_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = toy(made(tmp_path))
+    assert data.manifest("test") is None
+    entries = tuple(
+        Entry(role, stem, "a/b", "c", f"{role}/{stem}.png", path.stat().st_size, digest(path), 5, 4, "RGB")
+        for role in data.roles
+        for stem, path in io.pictures(data.folder / role).items()
+    )
+    monkeypatch.setattr(manifest, "exists", lambda name: True)
+    monkeypatch.setattr(manifest, "load", lambda name: entries)
+    assert data.manifest("test") == manifest.identity(entries)
+    (tmp_path / "toy" / "far" / "a_1.png").write_bytes((tmp_path / "toy" / "far" / "1.png").read_bytes())
+    assert data.manifest("test") == f"{manifest.identity(entries)}, but 1 of 6 files are others"
+    assert data.manifest("val") == manifest.identity(entries)
+
+
+def digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_only_unregistered_sets_warn_and_only_when_they_are_read(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        list(toy(made(tmp_path)).samples("val"))
+        data = toy(tmp_path, registered=False)
+        data.stems("val")
+        assert caplog.records == []
+        next(data.samples("val"))
+    assert [r.getMessage() for r in caplog.records] == [
+        "toy: the sources of a scene are not registered; align them before you fuse"
+    ]
+
+
+def test_capitals_tell_stems_apart_on_every_system(tmp_path: Path) -> None:
+    assert toy(made(tmp_path, stems=["Door", "door"]), splits={"test": ["d*"]}).stems("test") == ["door"]
+
+
+def test_members_of_a_split_need_no_files(tmp_path: Path) -> None:
+    data = toy(tmp_path / "nowhere")
+    assert data.members("test", ["a_7", "1", "2"]) == ["a_7", "1"]
+    assert data.members("train", ["a_7", "1", "2", "9"]) == ["9"]
+    assert data.members("all", ["9", "1"]) == ["9", "1"]
 
 
 def test_where_the_data_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
