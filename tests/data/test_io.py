@@ -124,10 +124,50 @@ def test_one_transparent_pixel_is_refused() -> None:
         io.decode(file(Image.fromarray(pixels(picture(3))).quantize(16), "PNG", transparency=0))
 
 
-def test_other_depths_are_refused() -> None:
-    image = Image.fromarray(pixels(picture(1))[..., 0].astype(np.float32))
-    with pytest.raises(InputError, match="float32 values; allowed are 8 and 16 bit"):
+def test_floating_point_from_0_to_1_becomes_16_bit() -> None:
+    values = np.array([[0, 0.25, 1], [1 / 65535, 1e-6, 0.5]], np.float32)
+    back = io.decode(file(Image.fromarray(values), "TIFF"))
+    assert back.dtype == torch.uint16
+    assert back.tolist() == [[[0, 16384, 65535], [1, 0, 32768]]]
+
+
+@pytest.mark.parametrize("value", [-0.01, 1.01, 255, float("nan")])
+def test_other_floating_point_values_are_refused(value: float) -> None:
+    image = Image.fromarray(np.array([[0, value]], np.float32))
+    with pytest.raises(InputError, match=r"float32 values from .*allowed are 8 and 16 bit integers.*divide by"):
         io.decode(file(image, "TIFF"))
+
+
+def test_other_depths_are_refused() -> None:
+    image = Image.fromarray(pixels(picture(1))[..., 0].astype(np.int32))
+    with pytest.raises(InputError, match="int32 values; allowed are 8 and 16 bit"):
+        io.decode(file(image, "TIFF"))
+
+
+@pytest.mark.parametrize("kind", ["TIFF", "JPEG"])
+def test_four_inks_become_colour(kind: str) -> None:
+    inks = np.zeros((16, 24, 4), np.uint8)  # cyan, magenta, yellow, black
+    inks[:, :8], inks[:, 8:16], inks[:, 16:] = (255, 0, 0, 0), (0, 255, 255, 0), (0, 0, 0, 128)
+    back = io.decode(file(Image.fromarray(inks, "CMYK"), kind)).int()
+    assert back.shape == (3, 16, 24)
+    for column, wanted in ((2, (0, 255, 255)), (12, (255, 0, 0)), (22, (127, 127, 127))):
+        assert back[:, 8, column].tolist() == pytest.approx(wanted, abs=6 if kind == "JPEG" else 1)
+
+
+def test_alpha_beside_grey_in_tiff_is_refused_since_it_cannot_be_seen() -> None:
+    grey = Image.fromarray(np.full((9, 9, 2), 200, np.uint8), "LA")
+    with pytest.raises(InputError, match="transparent"):
+        io.decode(file(grey, "TIFF"))
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_tags_of_tiff_in_both_byte_orders(order: str) -> None:
+    mark = b"II*\0" if order == "<" else b"MM\0*"
+    entries = struct.pack(f"{order}HHIHH", 262, 3, 1, 5, 0) + struct.pack(f"{order}HHIHH", 338, 3, 1, 2, 0)
+    data = mark + struct.pack(f"{order}IH", 8, 2) + entries
+    assert [io.tiff_tag(data, tag) for tag in (262, 338, 256)] == [5, 2, None]
+    assert io.tiff_tag(data[:20], 338) is None
+    assert io.tiff_tag(b"\x89PNG" + data[4:], 262) is None
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF", "BMP", "WEBP"])
