@@ -47,7 +47,6 @@ def run(cfg: dict[str, Any], out: Path) -> float | None:
     model, optim, data = cfg["model"], cfg["optim"], build(cfg["data"])
     networks = {name: build(model[name]).to(device) for name in model if name not in ("step", "patches")}
     fuser, facts = networks["fuser"], infer.traits(networks["fuser"])
-    average = copy.deepcopy(fuser).requires_grad_(False) if settings.ema else fuser
     schedule = construct(optim["schedule"])
     optimisers = {
         name: build(
@@ -62,6 +61,7 @@ def run(cfg: dict[str, Any], out: Path) -> float | None:
     forward = {name: Autocast(network, device.type) if half else network for name, network in networks.items()}
     loss = recipe(cfg["loss"])
     protocol = build(model["step"], networks=forward, loss=loss, update=update)
+    average = copy.deepcopy(fuser).requires_grad_(False) if settings.ema else fuser  # with what a protocol loads
     roles = [*data.roles, *(["reference"] if data.reference else [])]
     loss.check(getattr(protocol, "roles", roles))
     if METRICS[settings.objective].uses == "reference" and not data.reference:
