@@ -65,53 +65,67 @@ class Adversarial:
         self.critic_steps, self.fuser_every, self.content_weight = critic_steps, fuser_every, content_weight
 
     def __call__(self, sample: Sample, step: int, generator: torch.Generator) -> Terms:
-        fused, seen = self.loss.view(*forward(self.fuser, sample))
-        chosen = None if seen.weights is None else seen.weights.detach()
-        shown = seen._replace(weights=chosen, inside={name: value.detach() for name, value in seen.inside.items()})
+        fused, seen = self.make(sample)
         told: Terms = {}
         for name in self.critics:
             for _ in range(self.critic_steps):
-                told |= self.teach(name, fused.detach(), shown, generator)
+                told |= self.teach(name, fused, seen, generator)
         led = self.lead(fused, seen, generator) if (step + 1) % self.fuser_every == 0 else {}
         return led | told
 
-    def teach(self, name: str, fused: Tensor, seen: Sample, generator: torch.Generator) -> Terms:
-        """One update of a critic; its loss and its mean answers."""
+    def make(self, sample: Sample) -> tuple[Tensor, Sample]:
+        """Fused pictures and their sample, in the range of the recipe."""
+        return self.loss.view(*forward(self.fuser, sample))
+
+    def judge(self, name: str, fused: Tensor, seen: Sample, generator: torch.Generator) -> tuple[Tensor, Terms]:
+        """Cost of a critic without its penalty, and its mean answers; it does not reach the fuser."""
         critic, sight = self.critics[name], self.sights[name]
-        reals, fake = [view(seen) for view in sight.real], sight.fake(fused, seen)
-        on_reals, on_fake = [outputs(critic(real)) for real in reals], outputs(critic(fake))
+        real_views, fake_view = apart(sight, fused, seen)
+        on_reals, on_fake = [outputs(critic(view)) for view in real_views], outputs(critic(fake_view))
         costs = [
             (self.objective.real if i == j else self.objective.fake)(scores[:, j], generator)
             for i, scores in enumerate(on_reals)
             for j in range(scores.shape[1])
         ]
         costs += [self.objective.fake(on_fake[:, j], generator) for j in range(on_fake.shape[1])]
-        if self.penalty is not None:
-            costs += [self.penalty(critic, real, fake, generator) for real in reals]
-        total = torch.stack(costs).sum()
-        self.update(name, total)
-        if self.clip is not None:
-            with torch.no_grad():
-                for parameter in critic.parameters():
-                    parameter.clamp_(-self.clip, self.clip)
         real_score = torch.stack([scores[:, i].mean() for i, scores in enumerate(on_reals)]).mean()
         answers = {f"{name}_on_real": real_score.detach(), f"{name}_on_fused": on_fake.mean().detach()}
+        return torch.stack(costs).sum(), answers
+
+    def teach(self, name: str, fused: Tensor, seen: Sample, generator: torch.Generator) -> Terms:
+        """One update of a critic; its loss and its mean answers."""
+        total, answers = self.judge(name, fused, seen, generator)
+        if self.penalty is not None:
+            reals, fake = apart(self.sights[name], fused, seen)
+            total = total + torch.stack([self.penalty(self.critics[name], x, fake, generator) for x in reals]).sum()
+        self.update(name, total)
+        if self.clip is not None:
+            bound(self.critics[name], self.clip)
         return {name: total.detach()} | answers
 
-    def lead(self, fused: Tensor, seen: Sample, generator: torch.Generator) -> Terms:
-        """One update of the fuser, with critics that stay as they are."""
+    def aim(self, fused: Tensor, seen: Sample, generator: torch.Generator) -> tuple[Tensor, Tensor, Terms]:
+        """What the critics cost the fuser, weighted; its loss; every term by name."""
         parts = []
         for name, critic in self.critics.items():
-            critic.requires_grad_(False)  # its weights need no gradient while it judges for the fuser
             scores = outputs(critic(self.sights[name].fake(fused, seen)))
             costs = [self.objective.fuser(scores[:, j], generator) for j in range(scores.shape[1])]
             parts.append(self.sights[name].weight * torch.stack(costs).sum())
         adversarial = torch.stack(parts).sum()
         content, terms = self.loss(fused, seen)
-        self.update("fuser", adversarial + self.content_weight * content)
+        return adversarial, content, terms | {"adversarial": adversarial.detach()}
+
+    def lead(
+        self, fused: Tensor, seen: Sample, generator: torch.Generator, content_weight: float | None = None
+    ) -> Terms:
+        """One update of the fuser, with critics that stay as they are; `content_weight` None is the protocol's."""
+        for critic in self.critics.values():
+            critic.requires_grad_(False)  # its weights need no gradient while it judges for the fuser
+        adversarial, content, terms = self.aim(fused, seen, generator)
+        weight = self.content_weight if content_weight is None else content_weight
+        self.update("fuser", adversarial + weight * content)
         for critic in self.critics.values():
             critic.requires_grad_(True)
-        return terms | {"adversarial": adversarial.detach()}
+        return terms
 
 
 def sight(real: Any, fake: Callable[[Tensor, Sample], Tensor], weight: float = 1.0) -> Sight:
@@ -122,3 +136,17 @@ def sight(real: Any, fake: Callable[[Tensor, Sample], Tensor], weight: float = 1
 def outputs(scores: Tensor) -> Tensor:
     """Scores of a critic as `(b, k, ...)`: one output unless it has several."""
     return scores.unsqueeze(1) if scores.dim() == 1 else scores
+
+
+def apart(sight: Sight, fused: Tensor, seen: Sample) -> tuple[list[Tensor], Tensor]:
+    """What a critic sees while it learns, real and fused, cut off from the fuser."""
+    chosen = None if seen.weights is None else seen.weights.detach()
+    shown = seen._replace(weights=chosen, inside={name: value.detach() for name, value in seen.inside.items()})
+    return [view(shown) for view in sight.real], sight.fake(fused.detach(), shown)
+
+
+def bound(network: nn.Module, largest: float) -> None:
+    """Weights brought back to [-largest, largest] in place."""
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.clamp_(-largest, largest)

@@ -6,6 +6,7 @@ All are in the range of the recipe. `real` views take `(sample)`, `fake` views `
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn import functional as F
 
 from fuse.data.sample import Sample
 from fuse.losses.terms import laplacian
@@ -21,6 +22,18 @@ def source(sample: Sample, role: str) -> Picture:
 def fused(picture: Picture, sample: Sample) -> Picture:
     """The fused picture itself."""
     return picture
+
+
+def fused_like(picture: Picture, sample: Sample, role: str) -> Float[Tensor, "b c y x"]:
+    """The fused picture at the size of one source: triangles as wide as two pixels of that source, any ratio.
+
+    For a quarter of the size they span 8 pixels, as two 3x3 means of stride 2 do (7), but stay centred: those would
+    shift the picture by one and a half pixels.
+    """
+    size = sample.role(role).shape[-2:]
+    if picture.shape[-2:] == size:
+        return picture
+    return F.interpolate(picture, size, mode="bilinear", antialias=True)
 
 
 def joint_gradient(sample: Sample) -> Picture:

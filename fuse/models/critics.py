@@ -22,7 +22,8 @@ class Critic(nn.Module):
     """Convolutions, each with norm and leaky ReLU, and a head of `outputs` unbounded scores, no sigmoid.
 
     `patch`: side of the pictures it will see; only the head `flatten` is bound to it. `trim`: pixels that a fuser
-    without padding takes from every side of its patches before the critic sees them. `inputs`: channels of a picture.
+    without padding takes from every side of its patches before the critic sees them. `shrink`: how many times smaller
+    per side its pictures are than the patch, for a source of lower resolution. `inputs`: channels of a picture.
     `widths`: channels after each convolution. `stride`: one for all convolutions or one each. `padding_mode`: as in
     `nn.Conv2d`. `norm`: after every convolution, the first one only with `norm_first`. `spectral`: spectral norm
     (Miyato et al. 2018, one power iteration per use) of every weight. `slope`: of the leaky ReLU, 0 for ReLU.
@@ -37,6 +38,7 @@ class Critic(nn.Module):
         self,
         patch: int | None = None,
         trim: int = 0,
+        shrink: int = 1,
         inputs: int = 1,
         widths: Sequence[int] = (32, 64, 128, 256),
         kernel: int = 3,
@@ -71,7 +73,7 @@ class Critic(nn.Module):
         self.norms = nn.ModuleList(
             normalisation(norm if i or norm_first else "none", width) for i, width in enumerate(widths)
         )
-        side = None if patch is None else patch - 2 * trim
+        side = None if patch is None else (patch - 2 * trim) // shrink
         if side is not None:
             self.seen = side
             for s in [*strides, 1] if head == "patch" else strides:

@@ -10,12 +10,14 @@ def randomised(network: nn.Module) -> None:
     generator = torch.Generator().manual_seed(7)
     with torch.no_grad():
         for name, value in network.state_dict().items():
-            if "norms" in name and name.endswith(("weight", "running_var")):
-                value.uniform_(0.5, 2, generator=generator)
-            elif value.is_floating_point() and not name.endswith(("_u", "_v")):
+            if value.is_floating_point() and not name.endswith(("_u", "_v")):
                 value.normal_(0, 0.1, generator=generator)
+        for layer in network.modules():
+            if isinstance(layer, nn.BatchNorm2d):
+                for value in (layer.weight, layer.get_buffer("running_var")):
+                    value.uniform_(0.5, 2, generator=generator)
     for layer in network.modules():  # spectral norm would come near them only after many uses
-        if isinstance(layer, nn.Conv2d):
+        if isinstance(layer, nn.Conv2d) and hasattr(layer, "parametrizations"):
             norm = layer.parametrizations["weight"][0]
             if not hasattr(layer, "parametrizations"):
                 continue
