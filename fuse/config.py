@@ -95,6 +95,8 @@ def construct(node: Mapping[str, Any]) -> Callable[..., Any]:
     try:
         waiting: Callable[..., Any] = instantiate({**node, "_partial_": True}, _convert_="all")
     except InstantiationException as problem:
+        if isinstance(problem.__cause__, InputError):  # a nested constructor says what is wrong
+            raise problem.__cause__ from None
         raise InputError(f"{node.get('_target_')}: {str(problem).splitlines()[0]}") from problem
     return waiting
 
