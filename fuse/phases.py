@@ -1,7 +1,7 @@
 """Training in two phases: auto-encoders that learn to reconstruct first and to fuse after.
 
 Terms of the first phase see the reconstructions of all sources one after the other along the batch; `each` and `one`
-hand them to ordinary terms.
+hand them to ordinary terms. What the fuser tells inside of a source bears the number of the source: `base1`, `base2`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -54,7 +54,12 @@ class Phased:
         if step < self.until:
             picture = torch.cat(sample.sources)
             made, seen = forward(self.fuser, Sample((picture,), None, (), ("source",)))
-            return self.learn(self.first, made, sample._replace(inside=seen.inside))
+            told = {
+                f"{name}{i}": x
+                for name, stacked in seen.inside.items()
+                for i, x in enumerate(stacked.chunk(len(sample.sources)), 1)
+            }
+            return self.learn(self.first, made, sample._replace(inside=told))
         if self.kept is not None:
             self.kept.requires_grad_(False)
         return self.learn(self.second, *forward(self.fuser, sample))

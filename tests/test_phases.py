@@ -98,19 +98,22 @@ def test_each_and_one_by_hand() -> None:
     assert one(made, sample, "ir", squares).item() == 1
 
 
-def test_the_terms_of_both_phases_read_what_the_fuser_tells() -> None:
-    given: list[tuple[torch.Size, tuple[str, ...]]] = []
+def test_the_terms_of_the_first_phase_read_what_the_fuser_tells_of_each_source() -> None:
+    given: list[Sample] = []
 
     def reading(fused: Tensor, sample: Sample) -> Tensor:
-        given.append((sample.inside["features"].shape, sample.roles))
+        given.append(sample)
         return fused.mean()
 
-    fuser = Toy()
+    fuser, sample = Toy(), batch()
     update = Update({"fuser": torch.optim.SGD(fuser.parameters(), 0.1)}, None, torch.device("cpu"))
     step = Phased({"fuser": fuser}, Loss({"t": Term(1, reading)}), update, 1, ["t"], ["t"])
+    _, wanted = fuser(sample.sources[1])
     for i in range(2):
-        step(batch(), i, torch.Generator())
-    assert given == [((6, 1, 4, 5), ("ir", "vi")), ((3, 1, 4, 5), ("ir", "vi"))]
+        step(sample, i, torch.Generator())
+    assert [sorted(x.inside) for x in given] == [["features1", "features2"], ["features"]]
+    torch.testing.assert_close(given[0].inside["features2"], wanted["features"])
+    assert given[0].roles == given[1].roles == ("ir", "vi")
 
 
 @pytest.mark.parametrize("part", ["coder", None])

@@ -11,8 +11,6 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fuse.data.sample import Sample
-
 WIDTH, HEADS = 64, 8
 Features = Float[Tensor, "b c h w"]
 
@@ -167,7 +165,7 @@ class CDDFuse(nn.Module):
     def forward(self, *sources: Float[Tensor, "b 1 h w"]) -> Any:
         """Fused luma in [0, 1] of one or two luma pictures in [0, 1]: infrared and visible, or CT and MRI.
 
-        In training also the features `base` and `detail`, those of several sources one after the other along the batch.
+        In training also their features `base` and `detail`, numbered (`base1`, `detail2`) where there are two.
         """
         count = len(sources)
         base, detail = self.encoder(torch.cat(sources))
@@ -178,20 +176,5 @@ class CDDFuse(nn.Module):
             residual = {"second": sources[-1], "none": None, "sum": torch.stack(sources).sum(0)}[self.residual]
             joined = [x.unflatten(0, (count, -1)).sum(0) for x in (base, detail)]
             picture = self.decoder(self.base(joined[0]), self.detail(joined[1]), residual)
+            told = {f"{name}{i}": x for name, both in told.items() for i, x in enumerate(both.chunk(count), 1)}
         return (picture, told) if self.training else picture
-
-
-def correlation(x: Features, y: Features) -> Tensor:
-    """Pearson correlation of two feature maps over the pixels of every channel, averaged over channels and batch."""
-    x, y = (z.flatten(2) - z.flatten(2).mean(2, keepdim=True) for z in (x, y))
-    norm = (x.square().sum(2) * y.square().sum(2)).clamp_min(1e-12).sqrt()
-    return ((x * y).sum(2) / norm).mean()
-
-
-def decomposition(fused: Float[Tensor, "b c h w"], sample: Sample) -> Tensor:
-    """cc(D_1, D_2)^2 / (1.01 + cc(B_1, B_2)): detail of the two sources should differ, base should agree.
-
-    Reads `inside["detail"]` and `inside["base"]`: both sources one after the other along the batch.
-    """
-    detail, base = (correlation(*sample.inside[name].chunk(2)) for name in ("detail", "base"))
-    return detail.square() / (1.01 + base)

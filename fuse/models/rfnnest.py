@@ -4,14 +4,12 @@
 Paper: https://doi.org/10.1016/j.inffus.2021.02.023
 """
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from fuse.data.sample import Sample
 from fuse.models.nestfuse import SMALLEST, WIDTHS, NestFuse, at_least, conv
 
 Features = Float[Tensor, "b c h w"]
@@ -68,19 +66,3 @@ def stretched(picture: Float[Tensor, "b 1 h w"]) -> Float[Tensor, "b 1 h w"]:
     """Every picture brought to [0, 1] by its own minimum and maximum; a flat one becomes 0."""
     low, high = picture.amin((1, 2, 3), keepdim=True), picture.amax((1, 2, 3), keepdim=True)
     return (picture - low) / (high - low).clamp_min(1e-6)
-
-
-def feature_enhancement(
-    fused: Float[Tensor, "b c h w"],
-    sample: Sample,
-    ir: float = 6.0,
-    vi: float = 3.0,
-    scales: Sequence[float] = (1, 10, 100, 1000),
-) -> Tensor:
-    """sum over scales m of w_m mean((phi_f - (ir phi_ir + vi phi_vi))^2), features of the auto-encoder on 0..255."""
-    costs = [
-        weight
-        * (sample.inside[f"fused{i}"] - ir * sample.inside[f"ir{i}"] - vi * sample.inside[f"vi{i}"]).square().mean()
-        for i, weight in enumerate(scales, 1)
-    ]
-    return torch.stack(costs).sum()

@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from fuse.data.sample import Sample
-from fuse.models.rfnnest import ResidualFusion, RFNNest, feature_enhancement, stretched
+from fuse.models.rfnnest import ResidualFusion, RFNNest, stretched
 
 Composed = Callable[..., dict[str, Any]]
 
@@ -72,23 +71,14 @@ def test_in_training_it_tells_the_features_of_every_scale() -> None:
     for i, (told_ir, told_vi) in enumerate(zip(*map(network.autoencoder.encode, (255 * ir, 255 * vi)), strict=True), 1):
         torch.testing.assert_close(told[f"ir{i}"], told_ir)
         torch.testing.assert_close(told[f"fused{i}"], network.blocks[i - 1](told_ir, told_vi))
-    cost = feature_enhancement(ir, Sample((ir, vi), None, (), ("ir", "vi"), None, told))
-    cost.backward()
+    sum(told[f"fused{i}"].mean() for i in range(1, 5)).backward()
     assert all(p.grad is not None for p in network.blocks.parameters())
-
-
-def test_the_feature_term_by_hand() -> None:
-    inside = {
-        f"{name}{i}": torch.full((1, 2, 1, 1), value) for name, value in (("ir", 1.0), ("vi", 2.0)) for i in (1, 2)
-    }
-    inside |= {"fused1": torch.full((1, 2, 1, 1), 13.0), "fused2": torch.full((1, 2, 1, 1), 12.0)}
-    sample = Sample((torch.zeros(1, 1, 1, 1),) * 2, None, (), ("ir", "vi"), None, inside)
-    cost = feature_enhancement(torch.zeros(1, 1, 1, 1), sample, 6, 3, (2, 10))  # 6 * 1 + 3 * 2 = 12
-    assert cost.item() == 2 * 1 + 10 * 0
 
 
 def test_the_recipe_is_that_of_the_paper(composed: Composed) -> None:
     loss = composed("train", "experiment=rfnnest_tno")["loss"]
-    assert (loss["detail"]["weight"], loss["feature"]["weight"], loss["range"]) == (700, 1, [0, 255])
-    feature = loss["feature"]["term"]
-    assert (feature["ir"], feature["vi"], feature["scales"]) == (6, 3, [1, 10, 100, 1000])
+    assert (loss["detail"]["weight"], loss["range"]) == (700, [0, 255])
+    for i, weight in enumerate((1, 10, 100, 1000), 1):
+        term = loss[f"feature{i}"]["term"]
+        assert (loss[f"feature{i}"]["weight"], term["made"]) == (weight, f"fused{i}")
+        assert term["shares"] == {f"ir{i}": 6, f"vi{i}": 3}
