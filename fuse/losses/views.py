@@ -1,7 +1,10 @@
 """What critics look at: functions of the fused picture and its sample, and of the sample alone for what is real.
 
-All are in the range of the recipe. `real` views take `(sample)`, `fake` views `(fused, sample)`.
+All are in the range of the recipe. `real` views take `(sample)`, `fake` views `(fused, sample)`. A `mask` is a function
+of the sample that returns `(b, 1, h, w)`; an `operator` is one of `fuse.losses.gradient.OPERATORS`.
 """
+
+from collections.abc import Callable
 
 import torch
 from jaxtyping import Float
@@ -9,9 +12,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from fuse.data.sample import Sample
+from fuse.losses.gradient import Operator, response
 from fuse.losses.terms import laplacian
 
 Picture = Float[Tensor, "b c h w"]
+Mask = Callable[[Sample], Tensor]
 
 
 def source(sample: Sample, role: str) -> Picture:
@@ -59,3 +64,23 @@ def conditional(picture: Picture, sample: Sample) -> Picture:
 def conditional_reference(sample: Sample) -> Picture:
     """Sources and reference as channels of one."""
     return conditional(sample.role("reference"), sample)
+
+
+def masked_source(sample: Sample, role: str, mask: Mask) -> Picture:
+    """One source times a mask of its sample; what a mask is made of gets no gradient."""
+    return sample.role(role) * mask(sample)
+
+
+def masked(picture: Picture, sample: Sample, mask: Mask) -> Picture:
+    """The fused picture times a mask of its sample."""
+    return picture * mask(sample)
+
+
+def masked_source_gradient(sample: Sample, role: str, mask: Mask, operator: Operator) -> Picture:
+    """Gradient magnitude of one source, times a mask of its sample, whose own edges are none."""
+    return response(sample.role(role), operator).abs() * mask(sample)
+
+
+def masked_gradient(picture: Picture, sample: Sample, mask: Mask, operator: Operator) -> Picture:
+    """Gradient magnitude of the fused picture, times a mask of its sample."""
+    return response(picture, operator).abs() * mask(sample)

@@ -34,3 +34,26 @@ def test_a_picture_of_the_same_size_is_seen_as_it_is() -> None:
     assert torch.equal(views.fused_like(fused, pair(ir, vi), "ir"), fused)
     assert torch.equal(views.fused(fused, pair(ir, vi)), fused)
     assert torch.equal(views.source(pair(ir, vi), "vi"), vi)
+
+
+def test_masks_are_laid_over_pictures_and_over_gradients_not_under_them() -> None:
+    ir, vi, fused, mask = pictures(4)
+    sample = pair(ir, vi, map=mask)
+
+    def told(seen: Sample) -> Tensor:
+        return seen.inside["map"]
+
+    assert torch.equal(views.masked_source(sample, "vi", told), vi * mask)
+    assert torch.equal(views.masked(fused, sample, told), fused * mask)
+    for picture, made in (
+        (ir, views.masked_source_gradient(sample, "ir", told, "laplacian")),
+        (fused, views.masked_gradient(fused, sample, told, "laplacian")),
+    ):
+        inner = picture[..., 1:-1, 1:-1]
+        edges = picture[..., :-2, 1:-1] + picture[..., 2:, 1:-1] + picture[..., 1:-1, :-2] + picture[..., 1:-1, 2:]
+        torch.testing.assert_close(made[..., 1:-1, 1:-1], (edges - 4 * inner).abs() * mask[..., 1:-1, 1:-1])
+    half = torch.ones_like(mask)
+    half[..., 8:] = 0
+    flat = pair(torch.ones_like(ir), vi, map=half)
+    seen = views.masked_source_gradient(flat, "ir", told, "sobel_root")
+    assert seen[..., 1:-1, 1:-1].max() < 1e-3  # the edge of the mask is none of the picture
