@@ -21,44 +21,40 @@ class Structure(nn.Module):
     """Structure-aware fusion: the source whose smoothed gradients are the largest in 7x7, its map then refined.
 
     Every source is smoothed by its own guided filter (radius 3, eps 0.01); structure is |dx| + |dy| of that. Three
-    times the map is made hard and smoothed by the domain transform (sigma 10 pixels, 0.2 of the range). The paper has
-    one map, guided by the first of two sources; here every source has its own, guided by itself, and they are divided
-    by their sum, so that there can be more and their order does not matter.
+    times the map is made hard and smoothed by the domain transform (sigma 10 pixels, 0.2 of the range). The paper lets
+    the first of two sources guide that; here all do, so that there can be more and their order does not matter.
     """
 
     selects, luma = True, "full"  # no margin: the recursion runs through the whole picture
 
     def forward(self, *sources: Float[Tensor, "b 1 h w"]) -> Float[Tensor, "b n h w"]:
         """Weights that sum to 1, soft along the edges of the map."""
-        batch = torch.cat(sources)
-        across, down = gradients(guided_filter(batch, batch, 3, 0.01))
-        structure = box_mean(across.abs() + down.abs(), 3)
-        weights = torch.cat(structure.chunk(len(sources)), 1)
+        across, down = gradients(torch.cat([guided_filter(x, x, 3, 0.01) for x in sources], 1))
+        weights = box_mean(across.abs() + down.abs(), 3)
         for _ in range(ROUNDS):
-            maps = torch.cat(winners(weights).split(1, 1))
-            maps = domain_filter(batch, maps, 10.0, 0.2)
-            weights = torch.cat(maps.chunk(len(sources)), 1)
+            weights = domain_filter(torch.cat(sources, 1), winners(weights), 10.0, 0.2)
         return weights / weights.sum(1, keepdim=True)
 
 
 def domain_filter(
-    guide: Float[Tensor, "b 1 h w"], x: Float[Tensor, "b 1 h w"], spatial: float, range_: float
-) -> Float[Tensor, "b 1 h w"]:
-    """`x` smoothed along the edges of `guide`: one iteration of the recursive domain transform, rows then columns.
+    guides: Float[Tensor, "b n h w"], x: Float[Tensor, "b c h w"], spatial: float, range_: float
+) -> Float[Tensor, "b c h w"]:
+    """`x` smoothed along the edges of the guides: one iteration of the recursive domain transform, rows then columns.
 
     Per line y(k) = (1 - a^d(k)) x(k) + a^d(k) y(k - 1), there and back, where a = exp(-sqrt(2) / `spatial`) and
-    d = 1 + `spatial` / `range_` |difference of the guide|. Never leaves the range of `x`.
+    d = 1 + `spatial` / `range_` |difference of the guides, in the mean|. Never leaves the range of `x`.
     """
     for axis in (-1, -2):
-        near, far = guide.narrow(axis, 1, guide.shape[axis] - 1), guide.narrow(axis, 0, guide.shape[axis] - 1)
-        kept = torch.exp(-math.sqrt(2) / spatial * (1 + spatial / range_ * (near - far).abs()))
-        first = torch.zeros_like(guide.narrow(axis, 0, 1))
+        rest = guides.shape[axis] - 1
+        steps = (guides.narrow(axis, 1, rest) - guides.narrow(axis, 0, rest)).abs().mean(1, keepdim=True)
+        kept = torch.exp(-math.sqrt(2) / spatial * (1 + spatial / range_ * steps))
+        first = torch.zeros_like(guides[:, :1].narrow(axis, 0, 1))
         x = recursion(torch.cat([first, kept], axis), x, axis)
         x = recursion(torch.cat([first, kept.flip(axis)], axis), x.flip(axis), axis).flip(axis)
     return x
 
 
-def recursion(kept: Float[Tensor, "b 1 h w"], x: Float[Tensor, "b 1 h w"], axis: int) -> Float[Tensor, "b 1 h w"]:
+def recursion(kept: Float[Tensor, "b 1 h w"], x: Float[Tensor, "b c h w"], axis: int) -> Float[Tensor, "b c h w"]:
     """y(k) = (1 - kept(k)) x(k) + kept(k) y(k - 1) along `axis`, where kept(0) = 0, in log2(length) steps.
 
     Step s lets every y reach twice as far back, by the recursion applied to itself.

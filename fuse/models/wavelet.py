@@ -14,6 +14,7 @@ from fuse.models.borders import mirrored
 from fuse.models.guided import box_sum
 from fuse.models.masks import winners
 
+Picture = Float[Tensor, "b c h w"]
 Band = Float[Tensor, "b c y x"]
 Details = tuple[Band, Band, Band]
 
@@ -41,7 +42,7 @@ def filters(wavelet: str) -> Filters:
     return Filters(*(tuple(taps) for taps in pywt.Wavelet(wavelet).filter_bank))
 
 
-def convolved(x: Band, taps: Sequence[float], axis: int, shift: int, spread: int = 1, step: int = 1) -> Band:
+def convolved(x: Picture, taps: Sequence[float], axis: int, shift: int, spread: int = 1, step: int = 1) -> Band:
     """Periodic convolution y(k) = sum_j taps(j) x(step k + shift - spread j) along `axis`."""
     length, reach = x.shape[axis], (len(taps) - 1) * spread
     places = torch.arange(shift - reach, length + shift, device=x.device) % length
@@ -56,7 +57,7 @@ def convolved(x: Band, taps: Sequence[float], axis: int, shift: int, spread: int
     return x if result is None else result
 
 
-def taken_apart(x: Band, bank: Filters, spread: int = 1, step: int = 1) -> tuple[Band, Details]:
+def taken_apart(x: Picture, bank: Filters, spread: int = 1, step: int = 1) -> tuple[Band, Details]:
     """One level: the mean band, and the horizontal, vertical and diagonal details.
 
     `step` 2 is the discrete wavelet transform (sides must be even); `step` 1 with `spread` 1, 2, 4 ... on the levels
@@ -68,7 +69,7 @@ def taken_apart(x: Band, bank: Filters, spread: int = 1, step: int = 1) -> tuple
     return bands[0], (bands[1], bands[2], bands[3])
 
 
-def put_together(mean: Band, details: Details, bank: Filters, spread: int = 1, step: int = 1) -> Band:
+def put_together(mean: Band, details: Details, bank: Filters, spread: int = 1, step: int = 1) -> Picture:
     """What `taken_apart` undoes; of the stationary transform, the mean of what its shifts say."""
     shift = (len(bank.low) // 2 - 1) * spread
     across, down, diagonal = details
@@ -82,7 +83,7 @@ def put_together(mean: Band, details: Details, bank: Filters, spread: int = 1, s
     return whole if step == 2 else whole / 4
 
 
-def spaced(x: Band) -> Float[Tensor, "b c h w"]:
+def spaced(x: Band) -> Picture:
     """A zero after every sample, along both axes."""
     return F.pad(x[..., :, None, :, None], [0, 1, 0, 0, 0, 1]).flatten(-2).flatten(-3, -2)
 

@@ -1,19 +1,13 @@
-"""Rules without weights, by hand and against a pyramid written in NumPy."""
+"""Pyramids and what is chosen in them, against the same written in NumPy."""
 
 import numpy as np
 import pytest
 import torch
 from scipy.ndimage import correlate1d
-from torch import Tensor
 
-from fuse.models.average import Average, Maximum
-from fuse.models.pyramid import Laplacian, expand, reduce
+from fuse.models.pyramid import Contrast, Laplacian, blended, expand, gaussian_pyramid, reduce
 
 TAPS = np.array([1, 4, 6, 4, 1]) / 16
-
-
-def row(*levels: float) -> Tensor:
-    return torch.tensor(levels).view(1, 1, 1, -1)
 
 
 def halved(picture: np.ndarray) -> np.ndarray:
@@ -44,18 +38,6 @@ def fused(pictures: list[np.ndarray], levels: int) -> np.ndarray:
     return doubled(fused(coarse, levels - 1), pictures[0].shape) + chosen
 
 
-def test_average_by_hand() -> None:
-    assert Average()(row(0.1, 0.9), row(0.5, 0.5)).tolist() == [[[[0.5, 0.5]], [[0.5, 0.5]]]]
-    weights = Average()(*[row(0.3, 0.4, 0.5)] * 3)
-    assert weights.shape == (1, 3, 1, 3)
-    assert torch.equal(weights, torch.full((1, 3, 1, 3), 1 / 3))
-
-
-def test_maximum_by_hand_and_ties_go_to_the_first() -> None:
-    weights = Maximum()(row(0.1, 0.9, 0.5, 0.2), row(0.3, 0.2, 0.5, 0.7), row(0.2, 0.1, 0.5, 0.7))
-    assert weights[0, :, 0].tolist() == [[0, 1, 1, 0], [1, 0, 0, 1], [0, 0, 0, 0]]
-
-
 @pytest.mark.parametrize("shape", [(16, 16), (17, 22), (5, 9), (6, 31)])
 def test_reduce_and_expand_agree_with_numpy(shape: tuple[int, int]) -> None:
     picture = torch.rand(1, 1, *shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
@@ -68,6 +50,60 @@ def test_reduce_and_expand_keep_a_plane() -> None:
     flat = torch.full((1, 1, 12, 15), 0.3)
     torch.testing.assert_close(reduce(flat), torch.full((1, 1, 6, 8), 0.3))
     torch.testing.assert_close(expand(reduce(flat), 12, 15), flat)
+
+
+def by_ratio(pictures: list[np.ndarray], levels: int) -> np.ndarray:
+    """Of every level's ratios to what is expected from below the one farthest from 1; mean of the base."""
+    if levels == 0 or min(pictures[0].shape) <= 4:
+        return np.mean(pictures, 0)
+    coarse = [halved(x) for x in pictures]
+    ratios = np.stack([x / (doubled(c, x.shape) + 1e-3) for x, c in zip(pictures, coarse, strict=True)])
+    chosen = np.take_along_axis(ratios, np.abs(ratios - 1).argmax(0)[None], 0)[0]
+    return chosen * (doubled(by_ratio(coarse, levels - 1), pictures[0].shape) + 1e-3)
+
+
+def mixed(pictures: list[np.ndarray], weights: list[np.ndarray], levels: int) -> np.ndarray:
+    """Burt and Adelson's spline: at every level the details weighted by the weights as coarse as they are."""
+    if levels == 0:
+        return np.sum([w * x for w, x in zip(weights, pictures, strict=True)], 0)
+    coarse = [halved(x) for x in pictures]
+    details = [x - doubled(c, x.shape) for x, c in zip(pictures, coarse, strict=True)]
+    below = mixed(coarse, [halved(w) for w in weights], levels - 1)
+    return doubled(below, pictures[0].shape) + np.sum([w * d for w, d in zip(weights, details, strict=True)], 0)
+
+
+@pytest.mark.parametrize("levels", [1, 4])
+@pytest.mark.parametrize("count", [2, 3])
+def test_contrast_agrees_with_numpy(levels: int, count: int) -> None:
+    generator = torch.Generator().manual_seed(levels)
+    pictures = [torch.rand(1, 1, 37, 50, dtype=torch.float64, generator=generator) for _ in range(count)]
+    ours = Contrast(levels)(*pictures)[0, 0].numpy()
+    assert np.allclose(ours, by_ratio([x[0, 0].numpy() for x in pictures], levels), rtol=0, atol=1e-11)
+
+
+def test_contrast_prefers_the_dark_line_to_the_faint_bright_one() -> None:
+    dark, bright = torch.full((2, 1, 1, 32, 32), 0.5)
+    dark[..., 16], bright[..., 16] = 0.1, 0.6
+    assert Contrast(3)(dark, bright)[0, 0, 16, 16] < 0.15
+
+
+@pytest.mark.parametrize("levels", [0, 1, 3])
+@pytest.mark.parametrize("shape", [(40, 48), (33, 41)])
+def test_blending_agrees_with_numpy(levels: int, shape: tuple[int, int]) -> None:
+    generator = torch.Generator().manual_seed(levels)
+    pictures = [torch.rand(1, 3, *shape, dtype=torch.float64, generator=generator) for _ in range(3)]
+    weights = torch.rand(1, 3, *shape, dtype=torch.float64, generator=generator)
+    ours = blended(pictures, weights, levels)
+    for channel in range(3):
+        expected = mixed([x[0, channel].numpy() for x in pictures], list(weights[0].numpy()), levels)
+        assert np.allclose(ours[0, channel], expected, rtol=0, atol=1e-13)
+
+
+def test_a_pyramid_ends_where_it_is_told_to() -> None:
+    sides = [x.shape[-1] for x in gaussian_pyramid(torch.rand(1, 1, 90, 33), 9)]
+    assert sides == [33, 17, 9, 5, 3]
+    assert [x.shape[-1] for x in gaussian_pyramid(torch.rand(1, 1, 90, 33), 9, smallest=1)] == [33, 17, 9, 5, 3, 2, 1]
+    assert len(gaussian_pyramid(torch.rand(1, 1, 90, 33), 2)) == 3
 
 
 @pytest.mark.parametrize("levels", [1, 3, 4])
