@@ -17,11 +17,12 @@ def randomised(network: nn.Module) -> None:
                 for value in (layer.weight, layer.get_buffer("running_var")):
                     value.uniform_(0.5, 2, generator=generator)
     for layer in network.modules():  # spectral norm would come near them only after many uses
-        if isinstance(layer, nn.Conv2d) and hasattr(layer, "parametrizations"):
+        if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d) and hasattr(layer, "parametrizations"):
             norm = layer.parametrizations["weight"][0]
             if not hasattr(layer, "parametrizations"):
                 continue
-            weight = layer.parametrizations["weight"].original.detach().flatten(1)
+            weight = layer.parametrizations["weight"].original.detach()
+            weight = (weight.transpose(0, 1) if isinstance(layer, nn.ConvTranspose2d) else weight).flatten(1)
             norm._u.copy_(torch.linalg.eigh(weight @ weight.T).eigenvectors[:, -1])
             norm._v.copy_(F.normalize(weight.T @ norm._u, dim=0))
     network.eval()

@@ -115,7 +115,7 @@ def test_a_flat_picture_has_no_targets() -> None:
 
 
 def test_the_loss_by_hand(composed: Composed) -> None:
-    """Weights 0.5 + 0.5 (S_ir - S_vi) for infrared, of whose two levels the rare one has S = 1; S of a flat one is 0."""
+    """Weights 0.5 + 0.5 (S_ir - S_vi) for infrared, whose rare level has S = 1; S of a flat picture is 0."""
     loss = recipe(composed("train", "model=tardal", "data=tno")["loss"])
     ir, vi = torch.zeros(1, 1, 16, 16), torch.full((1, 1, 16, 16), 0.5)
     ir[..., 0] = 1  # 16 bright pixels: S = 1; of the 240 dark ones: S = 16 / 240
