@@ -1,6 +1,6 @@
 """Terms of edges: gradients of the fused picture against those of the sources. Means over all responses and the batch.
 
-`operator` is one of `OPERATORS`, below; `distance` is explained in `fuse.losses.distance.apart`. Zeros outside the
+`operator` is one of `OPERATORS`; `distance` is explained in `fuse.losses.distance.apart`. Zeros outside the
 border are black on [0, 1] and mid-grey on [-1, 1].
 """
 

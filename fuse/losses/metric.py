@@ -27,7 +27,10 @@ def metric(
 
     `span` is the recipe's range, brought to levels 0..255 (not rounded). Every channel is a picture of its own. Where
     the metric is undefined or endless (flat patches, mostly) a picture is left out. Metrics with a reference compare
-    with `role`. The unit is the metric's: terms in levels or decibels want small weights. Not for {stepped}.
+    with `role`. The unit is the metric's: terms in levels or decibels want small weights.
+
+    Metrics that count, rank or round levels have no gradient and are refused: en, mi, nmi, ce, q_ncie, q_te, q_p, q_cv,
+    q_cb, invented, and all of fmi_edge, fmi_raw, fmi_gradient, fmi_dct, fmi_w. `mean` has no direction.
 
     Raises:
         InputError: no such metric, one that has no direction or no gradient, or patches too small for it.
@@ -42,7 +45,7 @@ def metric(
         others = [levels(sample.role(role), span)]
     values = of(found, result, others)
     defined = values.isfinite()
-    if not bool(defined.all()):  # its gradient would be no number either, so it must not be part of the sum
+    if not bool(defined.all()):  # on a GPU this waits; the gradient of what is undefined would be no number either
         values = of(found, result[defined], [x[defined] for x in others]) if bool(defined.any()) else 0 * result.sum()
     loss = values.abs() if found.better == 0 else -(found.better or 0) * values
     return loss.mean().to(fused.dtype)
@@ -77,6 +80,3 @@ def levels(picture: Float[Tensor, "b c h w"], span: Sequence[float]) -> Float[Te
     """Levels 0..255, float64, every channel a picture."""
     low, high = span
     return ((picture.to(torch.float64) - low) * (255 / (high - low))).flatten(0, 1).unsqueeze(1)
-
-
-metric.__doc__ = (metric.__doc__ or "").format(stepped=", ".join(sorted(STEPPED)))

@@ -4,6 +4,7 @@ A recipe builds one where a term asks for `features`: `features: {_target_: fuse
 is the recipe's range. Nothing is ever downloaded here; what is used is written to the log of the run.
 """
 
+import inspect
 import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -93,6 +94,31 @@ class Encoder:
         if isinstance(made, Tensor):
             return {"encoder": made}
         return {f"encoder{i}": maps for i, maps in enumerate(made, start=1)}
+
+
+class Sensor:
+    """A network of ours that makes a picture of one picture, frozen, from a checkpoint or run folder.
+
+    Trained, for instance, to tell from a fused picture what the infrared camera saw.
+    """
+
+    def __init__(self, path: str, span: Sequence[float] = (0.0, 1.0)) -> None:
+        """
+        Raises:
+            InputError: no checkpoint there, or one of a network that wants several pictures.
+        """
+        fuser, _ = checkpoint.load(Path(path))
+        try:
+            inspect.signature(fuser.forward).bind("picture")
+        except TypeError as problem:
+            raise InputError(f"{path} holds a {type(fuser).__name__}, which takes more than one picture") from problem
+        self.fuser, self.span = fuser.requires_grad_(False), span
+        log.info("loss through the sensor of %s, %s", path, checkpoint.digest(Path(path)))
+
+    def __call__(self, picture: Tensor) -> Tensor:
+        """What the network makes of the picture, in the recipe's range."""
+        low, width = self.span[0], self.span[1] - self.span[0]
+        return low + width * self.fuser.to(picture)((picture - low) / width)
 
 
 class Pyramid:
