@@ -7,13 +7,14 @@ import torch
 
 from fuse import app
 from fuse.data import io
-from fuse.data.synthetic import focus_pair
+from fuse.data.optics import focus_pair
 
 
 def pictures(folder: Path, count: int = 2, depth: torch.dtype = torch.uint8, suffix: str = ".png") -> list[Path]:
     """Made pictures of one scene, written to files."""
     full = torch.iinfo(depth).max
-    made = focus_pair(48, torch.Generator().manual_seed(1))[:count]
+    sources, truth, _ = focus_pair(48, torch.Generator().manual_seed(1))
+    made = (*sources, truth)[:count]
     paths = [folder / f"{name}{suffix}" for name in ("a", "b", "c")[:count]]
     for path, picture in zip(paths, made, strict=True):
         io.write(path, (picture[:, :40] * full).round().to(depth))

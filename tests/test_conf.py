@@ -20,9 +20,24 @@ Composed = Callable[..., dict[str, Any]]
 # Keys that their own name explains, the line above them, or the constructor that they are handed to.
 PLAIN = {"run", "model", "optim", "data", "hydra", "step", "fuser", "critic", "patches", "term", "role", "range"}
 PLAIN |= {"name", "task", "roles", "get", "lr", "batch", "augment", "order", "schedule", "optimiser", "patch", "steps"}
-PLAIN |= {"weight", "train", "val", "test", "cite", "terms"}
-MADE, OWN = "synthetic", "folder"  # data that are no set with files of its own
-SETS = [name for name in GROUPS["data"] if name not in (MADE, OWN)]
+PLAIN |= {"weight", "train", "val", "test", "cite", "terms", "_partial_", "scene", "inside", "shares", "distance"}
+PLAIN |= {
+    "size",
+    "padding",
+    "kernel",
+    "stride",
+    "shrink",
+    "critics",
+    "objective",
+    "factor",
+    "ir",
+    "vi",
+    "near",
+    "mid",
+    "far",
+}
+MADE, OWN = "synthetic", ("folder", "photographs")  # data that are no set with files of its own
+SETS = [name for name in GROUPS["data"] if name not in OWN and not name.startswith(MADE)]
 
 
 def of_the_project(path: Path) -> str:
@@ -83,8 +98,14 @@ def test_every_set_can_be_trained_validated_and_judged_or_says_that_it_is_only_f
         assert len([str(stem) for split in made.splits.values() if split != "rest" for stem in split]) > 1
 
 
-def test_made_data_can_be_trained_validated_and_judged(composed: Composed) -> None:
-    assert set(build(composed("train", "data=synthetic")["data"]).counts) == {"train", "val", "test"}
+@pytest.mark.parametrize("name", [name for name in GROUPS["data"] if name.startswith(MADE)])
+def test_made_data_can_be_trained_validated_and_judged(name: str, composed: Composed) -> None:
+    made = build(composed("train", f"data={name}", "data.size=32", "data.test=1")["data"])
+    assert set(made.counts) == {"train", "val", "test"}
+    assert made.name == name
+    sample = next(made.samples("test"))
+    assert sample.roles == made.roles
+    assert sample.reference is not None
 
 
 @pytest.mark.parametrize("data", SETS)

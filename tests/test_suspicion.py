@@ -7,14 +7,15 @@ import torch
 from torch import Tensor
 
 from fuse.data.color import grey_levels
-from fuse.data.synthetic import focus_pair
+from fuse.data.optics import focus_pair
 from fuse.suspicion import signs
 
 
 @pytest.fixture
 def scene() -> tuple[Tensor, list[Tensor]]:
     """Truth and sources of a made scene, 48x48, in levels 30 to 220."""
-    made = focus_pair(48, torch.Generator().manual_seed(3))
+    sources, truth, _ = focus_pair(48, torch.Generator().manual_seed(3))
+    made = (*sources, truth)
     near, far, truth = (grey_levels((x * 190 + 30).round().to(torch.uint8)[None]) for x in made)
     return truth, [near, far]
 

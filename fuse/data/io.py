@@ -135,8 +135,8 @@ def read(path: Path) -> Tensor:
     return medical.dicom(data, str(path)) if medical.suffix(Path(path)) == ".dcm" else decode(data, str(path))
 
 
-def encode(picture: Tensor, suffix: str) -> bytes:
-    """`(c, h, w)` uint8 or uint16, c of 1 or 3 (RGB), as a file of that suffix; JPEG at quality 95, others lossless.
+def encode(picture: Tensor, suffix: str, quality: int = 95) -> bytes:
+    """`(c, h, w)` uint8 or uint16, c of 1 or 3 (RGB), as a file of that suffix; JPEG at a quality, others lossless.
 
     Raises:
         InputError: the format does not hold this picture.
@@ -146,7 +146,8 @@ def encode(picture: Tensor, suffix: str) -> bytes:
         raise InputError(f"'{suffix}' is no picture format known here; allowed are {', '.join(SUFFIXES)}")
     if pixels.dtype == np.uint16 and suffix not in (".png", ".tif", ".tiff"):
         raise InputError(f"'{suffix}' cannot hold 16 bit pictures; write .png or .tif")
-    done, data = cv2.imencode(suffix, np.ascontiguousarray(pixels), LOSSLESS.get(suffix, []))
+    how = [cv2.IMWRITE_JPEG_QUALITY, quality] if suffix in (".jpg", ".jpeg") else LOSSLESS.get(suffix, [])
+    done, data = cv2.imencode(suffix, np.ascontiguousarray(pixels), how)
     if not done:
         raise InputError(f"a {tuple(picture.shape)} {picture.dtype} picture cannot be written as '{suffix}'")
     return data.tobytes()

@@ -1,5 +1,7 @@
 """Made scenes: the same for ever, and what their optics promise."""
 
+from functools import partial
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -7,8 +9,11 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, max_pool2d
 
-from fuse.data import synthetic
-from fuse.data.synthetic import Synthetic, defocus, focus_pair, leaves, texture
+from fuse.data import optics, synthetic
+from fuse.data.damage import noisy
+from fuse.data.optics import defocus, focus_pair
+from fuse.data.scenes import GAMMA, leaves, texture
+from fuse.data.synthetic import Synthetic
 from fuse.errors import InputError
 
 KNOWN = (
@@ -19,7 +24,8 @@ KNOWN = (
 
 
 def pair(seed: int, size: int) -> tuple[Tensor, Tensor, Tensor]:
-    return focus_pair(size, torch.Generator().manual_seed(seed))
+    (near, far), truth, _ = focus_pair(size, torch.Generator().manual_seed(seed))
+    return near, far, truth
 
 
 def parts(monkeypatch: pytest.MonkeyPatch, seed: int, size: int) -> tuple[Tensor, Tensor, Tensor, Tensor, float]:
@@ -35,8 +41,8 @@ def parts(monkeypatch: pytest.MonkeyPatch, seed: int, size: int) -> tuple[Tensor
         radii.append(radius)
         return defocus(light, radius)
 
-    monkeypatch.setattr(synthetic, "leaves", watched_leaves)
-    monkeypatch.setattr(synthetic, "defocus", watched_defocus)
+    monkeypatch.setattr(optics, "leaves", watched_leaves)
+    monkeypatch.setattr(optics, "defocus", watched_defocus)
     near, far, truth = pair(seed, size)
     return near, far, truth, masks[1], radii[0]
 
@@ -120,7 +126,7 @@ def test_pictures_stay_in_range_and_keep_the_light(seed: int) -> None:
         assert picture.min() >= 0
         assert picture.max() <= 1
         assert picture.std() > 0.02
-    near, far, truth = (picture**synthetic.GAMMA for picture in pictures)
+    near, far, truth = (picture**GAMMA for picture in pictures)
     assert abs(near.mean() - truth.mean()) < 0.05
     assert abs(far.mean() - truth.mean()) < 0.05
 
@@ -173,3 +179,20 @@ def test_unknown_split_names_the_known() -> None:
 def test_the_smallest_scene_can_be_made() -> None:
     near, _, _ = pair(0, synthetic.SMALLEST)
     assert near.shape == (3, 16, 16)
+
+
+def test_other_scenes_and_damage_have_other_identities_and_pictures() -> None:
+    plain = Synthetic(size=32, train=1)
+    stack = Synthetic(size=32, train=1, roles=("near", "mid", "far"), scene=partial(optics.focus_stack, settings=3))
+    sample = next(stack.samples("train"))
+    assert sample.roles == ("near", "mid", "far")
+    assert len(sample.sources) == 3
+    harmed = Synthetic(size=32, train=1, damage={"near": [noisy]})
+    one, other = next(plain.samples("train")), next(harmed.samples("train"))
+    assert not torch.equal(one.sources[0], other.sources[0])
+    assert torch.equal(one.sources[1], other.sources[1])
+    assert len({data.identity("train") for data in (plain, stack, harmed)}) == 3
+    with pytest.raises(InputError, match="makes 2 pictures for the roles a, b, c"):
+        next(Synthetic(size=32, roles=("a", "b", "c")).samples("train"))
+    with pytest.raises(InputError, match=r"damage names ir, but the roles are near, far"):
+        Synthetic(damage={"ir": [noisy]})
