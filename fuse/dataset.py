@@ -233,8 +233,12 @@ def audited(asked: argparse.Namespace) -> bool:
     print(f"{report.folder}: {len(report.scenes)} scenes of {', '.join(report.roles)}")
     report_list("without a partner", report.unmatched)
     report_list("unreadable", report.unreadable)
-    found = [f"{stem}: {finding}" for stem, scene in report.scenes.items() for finding in scene["findings"]]
-    report_list("findings", found, len(found))
+    found: dict[str, list[str]] = {}
+    for stem, scene in report.scenes.items():
+        for finding in scene["findings"]:
+            found.setdefault(finding, []).append(stem)
+    told = [f"{stems[0] if len(stems) == 1 else f'{len(stems)} scenes'}: {what}" for what, stems in found.items()]
+    report_list("findings", told, len(told))
     report_list("scenes that look the same", [f"{first} and {second}: {value}" for first, second, value in report.same])
     report_list("files of equal bytes", [" = ".join(group) for group in report.equal])
     if not found and not report.unmatched:

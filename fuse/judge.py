@@ -259,9 +259,11 @@ def ahead(items: Iterator[Any]) -> Iterator[Any]:
 
 
 def about(data: Any, split: str, methods: Sequence[Method]) -> dict[str, Any]:
-    """What is judged: the data and its identity, and what each method is."""
+    """What is judged: the data, their identity and the manifest they are of, if any, and what each method is."""
+    of = {"manifest": known} if (known := getattr(data, "manifest", lambda _: None)(split)) else {}
+    facts = {"name": data.name, "split": split, "identity": data.identity(split), "pairs": len(data.stems(split))}
     return {
-        "data": {"name": data.name, "split": split, "identity": data.identity(split), "pairs": len(data.stems(split))},
+        "data": facts | of,
         "methods": {method.name: dict(method.facts) for method in methods},
     }
 

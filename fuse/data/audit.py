@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from tqdm import tqdm
 
 from fuse.data import alike, io, names, offset, own
 from fuse.data.color import grey_levels
@@ -73,7 +74,7 @@ def audit(folder: Path, roles: Sequence[str] | None = None, maps: Path | None = 
     thumbnails: dict[str, list[Tensor]] = {}
     digests: dict[str, str] = {}
     unreadable: list[str] = []
-    for stem in stems:
+    for stem in tqdm(stems, unit="scene", disable=None):
         try:
             pictures = {role: io.read(paths[stem]) for role, paths in found.items()}
         except InputError as problem:
@@ -171,7 +172,8 @@ def looked(picture: Tensor) -> Picture:
 def shifted(role: str, shift: offset.Offset) -> Iterator[str]:
     """A sentence about an offset, if it is long enough and can be trusted."""
     if shift.confidence < offset.TRUSTED:
-        yield f"{role}: offset cannot be told (confidence {shift.confidence:.2f})"
+        perhaps = f"perhaps {shift.dx:+.1f}, {shift.dy:+.1f} pixels"
+        yield f"{role}: its offset cannot be told, {perhaps} (confidence {shift.confidence:.2f})"
     elif torch.tensor([shift.dx, shift.dy]).norm() >= SHIFT:
         yield f"{role} is shifted by {shift.dx:+.1f}, {shift.dy:+.1f} pixels (confidence {shift.confidence:.2f})"
 

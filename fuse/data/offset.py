@@ -65,15 +65,26 @@ def edges(grey: Float[Tensor, "h w"]) -> Complex[Tensor, "h-2 w-2"]:
     return gradient**2 / gradient.abs().clamp_min(1e-6)
 
 
-def correlation(a: Complex[Tensor, "n h w"], b: Complex[Tensor, "n h w"]) -> Float[Tensor, "n 2*h 2*w"]:
-    """Half-whitened correlation of windowed fields, not wrapped around; the value at (dy, dx) is for that offset."""
+def correlation(a: Complex[Tensor, "n h w"], b: Complex[Tensor, "n h w"]) -> Float[Tensor, "n _ _"]:
+    """Half-whitened correlation of windowed fields; the value at (dy, dx), negative ones counted from the end, is for
+    that offset. Padded so that offsets up to a quarter of the sides do not wrap around.
+    """
     height, width = a.shape[1:]
     window = torch.hann_window(height, periodic=False)[:, None] * torch.hann_window(width, periodic=False)
-    shape = 2 * height, 2 * width
+    shape = quick(height + height // REACH), quick(width + width // REACH)
     cross = torch.fft.fft2(a * window, s=shape).conj() * torch.fft.fft2(b * window, s=shape)
     size = cross.abs()
     floor = (1e-9 * size.amax((1, 2), keepdim=True)).clamp_min(torch.finfo(size.dtype).tiny)
     return torch.fft.ifft2(cross / size.clamp_min(floor).sqrt()).real
+
+
+def quick(least: int) -> int:
+    """The smallest length from `least` on that has no prime factors but 2, 3 and 5, for which the transform is fast."""
+    rest = least
+    for factor in (2, 3, 5):
+        while rest % factor == 0:
+            rest //= factor
+    return least if rest == 1 else quick(least + 1)
 
 
 def peaks(surface: Float[Tensor, "n h w"], up: int, across: int) -> tuple[Tensor, Tensor, Tensor]:
