@@ -33,6 +33,14 @@ def conv(inputs: int, outputs: int, kernel: int = 3) -> nn.Module:
     return spectral(nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, padding_mode="reflect"))
 
 
+def faint(inputs: int) -> nn.Module:
+    """A last layer that says next to nothing at first, which under spectral norm none could."""
+    layer = nn.Conv2d(inputs, 1, 1)
+    nn.init.normal_(layer.weight, std=0.001)
+    nn.init.zeros_(layer.get_parameter("bias"))
+    return layer
+
+
 class Stage(nn.Module):
     """Two convolutions with norm and activation; with `shortcut`, a 1x1 convolution of the input is added before the
     second activation."""
@@ -63,12 +71,13 @@ class Rise(nn.Module):
 
 
 class Generator(nn.Module):
-    """U-Net on infrared and visible as two channels, spectral norm everywhere; 31,044,865 parameters.
+    """U-Net on infrared and visible as two channels under spectral norm; 31,044,865 parameters.
 
     `widths`: channels of the stages; half as many (32 ... 512) is the light variant with 7,766,657 parameters.
     `norm`: `batch`, running statistics in use, or `instance`, which makes every pixel matter everywhere.
-    `residual`: `mean`, the network predicts what to add to the mean of the sources, cut to the range; `blocks`, every
-    stage adds its input through a 1x1 convolution; `none`, as the project's program.
+    `residual`: `mean`, the network predicts what to add to the mean of the sources, cut to the range; it starts close
+    to nothing, its last layer being free of spectral norm. `blocks`, every stage adds its input through a 1x1
+    convolution. `none`, as the project's program.
     """
 
     channels, luma = 1, "full"
@@ -96,7 +105,7 @@ class Generator(nn.Module):
         self.decoder = nn.ModuleList(
             Stage(2 * widths[i], widths[i], norm, blocks, last=i == 0) for i in reversed(range(pools))
         )
-        self.output = conv(widths[0], 1, 1)
+        self.output = faint(widths[0]) if residual == "mean" else conv(widths[0], 1, 1)
         self.unit, self.multiple = 2**pools, 2 ** (pools + 1)  # two pixels at the bottom, for reflection
         self.margin = None if norm == "instance" else 7 * self.unit - 4
 
