@@ -6,7 +6,7 @@ import itertools
 import json
 import logging
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,7 @@ from torch import Tensor, nn
 import fuse
 from fuse import checkpoint, infer, judge
 from fuse.config import Run, build, check, construct, near
-from fuse.data.patches import Patches
-from fuse.data.sample import Sample
+from fuse.data.sample import Sample, Split
 from fuse.errors import InputError
 from fuse.log import Log
 from fuse.metrics import METRICS
@@ -67,9 +66,7 @@ def run(cfg: dict[str, Any], out: Path) -> float | None:
     if METRICS[settings.objective].uses == "reference" and not data.reference:
         raise InputError(f"run.objective={settings.objective} needs a reference, which {data.name} lacks; name another")
 
-    cut = build(
-        model["patches"], samples=data.samples("train"), channels=facts.channels, luma=facts.luma, device=device
-    )
+    cut = build(model["patches"], samples=Split(data, "train"), channels=facts.channels, luma=facts.luma, device=device)
     watched = list(itertools.islice(data.samples("val"), settings.val_pairs))
     kept = networks | {"fuser": average} | ({"iterate": fuser} if settings.ema else {})
     card = {"fuser": model["fuser"], "data": cfg["data"], "version": fuse.__version__, "recipe": digest(cfg)}
@@ -138,7 +135,7 @@ def recipe(node: Mapping[str, Any]) -> Loss:
 
 
 def batches(
-    cut: Patches, start: int, settings: Run, device: torch.device
+    cut: Callable[[int, int, torch.Generator], Sample], start: int, settings: Run, device: torch.device
 ) -> Iterator[tuple[int, Sample, torch.Generator]]:
     """Batches step by step. All that is random in a step follows from the seed and its number, hence exact resuming."""
     generator = torch.Generator(device)

@@ -1,6 +1,6 @@
 """Patches for training: every picture in one uint8 tensor on the training device, a batch is one gather."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Literal
 
 import torch
@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from fuse.data import color
+from fuse.data.bank import bank
 from fuse.data.sample import Sample
 from fuse.errors import InputError
 
@@ -30,7 +31,9 @@ class Patches:
     multiples of `stride`, as papers cut them, each once an epoch: shuffled anew every epoch, or in file order with
     `shuffle=False`; the last incomplete batch of an epoch is dropped. `augment` flips and turns by right angles.
     `swap` exchanges the sources of every second window, at random, for recipes that name no role. `shrink` names roles
-    whose patches come out smaller by a whole factor (bicubic, low-passed): sensors of unequal resolution.
+    whose patches come out smaller by a whole factor (bicubic, low-passed): sensors of unequal resolution. `balanced`
+    draws scenes alike, where a random window otherwise falls the more often into a scene the larger it is. Above
+    `budget` GiB the pictures lie on disk, mapped into memory (`fuse.data.bank`).
     What a step draws depends on `seed` and the step alone, so a resumed run sees what an unbroken one would.
     """
 
@@ -45,6 +48,8 @@ class Patches:
         augment: bool = True,
         swap: bool = False,
         shrink: Mapping[str, int] | None = None,
+        balanced: bool = False,
+        budget: float = 4.0,
         channels: int = 1,
         luma: color.Luma = "full",
         device: torch.device | str = "cpu",
@@ -62,29 +67,23 @@ class Patches:
         self.size, self.batch, self.shuffle, self.augment = size, batch, shuffle, augment
         self.swap, self.shrink = swap, dict(shrink or {})
         self.roles, self.referenced = tuple[str, ...](), False
-        planes: list[Tensor] = []
-        starts, extents, offset = [], [], 0
-        for sample in samples:
-            pictures = [*sample.sources, *([sample.reference] if sample.reference is not None else [])]
-            sizes = {tuple(picture.shape[-2:]) for picture in pictures}
-            height, width = pictures[0].shape[-2:]
-            if len(sizes) > 1:
-                raise InputError(
-                    f"{sample.names[0]}: sources of sizes {sorted(sizes)} cannot share windows; align them"
-                )
-            if min(height, width) < size:
-                raise InputError(
-                    f"{sample.names[0]} is {width}x{height}, smaller than a patch of {size}; lower model.patches.size"
-                )
-            if planes and (sample.roles, sample.reference is not None) != (self.roles, self.referenced):
-                raise InputError(f"{sample.names[0]} has other sources or references than the scenes before it")
-            flat = [stored(picture, channels, luma).flatten() for picture in pictures]
-            starts.append([offset + i * flat[0].numel() for i in range(len(flat))])
-            offset += len(flat) * flat[0].numel()
-            extents.append((height, width))
-            planes += flat
-            self.roles, self.referenced = sample.roles, sample.reference is not None
-        if not planes:
+        self.channels, self.device = channels, torch.device(device)
+        starts: list[list[int]] = []
+        extents: list[tuple[int, int]] = []
+
+        def planes() -> Iterator[Tensor]:
+            """Every picture flat, as it will be seen; where it begins is noted on the way."""
+            offset = 0
+            for sample in samples:
+                pictures = self._checked(sample, first=not starts)
+                flat = [stored(picture, channels, luma).flatten() for picture in pictures]
+                starts.append([offset + i * flat[0].numel() for i in range(len(flat))])
+                offset += len(flat) * flat[0].numel()
+                extents.append((pictures[0].shape[-2], pictures[0].shape[-1]))
+                yield from flat
+
+        self.bank = bank(planes(), self.device, budget)
+        if not starts:
             raise InputError("there are no pictures to train on; choose another split or data set")
         for role, factor in self.shrink.items():
             if role not in self.roles or factor < 1 or size % factor:
@@ -92,21 +91,19 @@ class Patches:
                     f"model.patches.shrink.{role}={factor}: the role must be one of {', '.join(self.roles)} and the "
                     f"factor a divisor of size={size}"
                 )
-        self.bank = torch.cat(planes).to(device)
-        self.channels = channels
-        self.starts = torch.tensor(starts, device=device)
-        self.extents = torch.tensor(extents, device=device)
+        self.starts = torch.tensor(starts, device=self.bank.device)
+        self.extents = torch.tensor(extents, device=self.bank.device)
         free = self.extents - size + 1 if order == "random" else (self.extents - size) // stride + 1
         self.stride = 1 if order == "random" else stride
         self.columns = free[:, 1]
         self.ends = free.prod(1).cumsum(0)  # windows are numbered through; picture i holds those below ends[i]
         self.windows = int(self.ends[-1])
-        self.grid = order == "grid"
+        self.grid, self.balanced = order == "grid", balanced
         if self.grid and self.windows < batch:
             raise InputError(f"{self.windows} windows on the grid do not fill a batch of {batch}; set a smaller batch")
 
     def __call__(self, step: int, seed: int, generator: torch.Generator) -> Sample:
-        """Patches `(batch, c, size, size)` in [0, 1] for one step; `generator` lives on the device of the bank."""
+        """Patches `(batch, c, size, size)` in [0, 1] for one step, on the device of the run, as the generator is."""
         device = self.bank.device
         if self.grid:
             per_epoch = self.windows // self.batch
@@ -114,28 +111,46 @@ class Patches:
             number = torch.arange(place * self.batch, (place + 1) * self.batch, device=device)
             if self.shuffle:
                 number = self._shuffled(epoch, seed)[number]
+        elif self.balanced:
+            share = torch.rand((2, self.batch), generator=generator, device=self.device).to(device)
+            chosen = (share[0] * len(self.ends)).long()
+            begin = torch.where(chosen > 0, self.ends[chosen - 1], 0)
+            number = begin + (share[1].double() * (self.ends[chosen] - begin)).long()
         else:
-            number = torch.randint(self.windows, (self.batch,), generator=generator, device=device)
+            number = torch.randint(self.windows, (self.batch,), generator=generator, device=self.device).to(device)
         picture = torch.searchsorted(self.ends, number, right=True)
         number = number - torch.where(picture > 0, self.ends[picture - 1], 0)
         top, left = number // self.columns[picture] * self.stride, number % self.columns[picture] * self.stride
 
-        y, x = self._pixels(generator)
+        y, x = (side.to(device) for side in inside(self.size, self.batch, self.augment, generator, self.device))
         height, width = self.extents[picture].unbind(1)
-        inside = (top.view(-1, 1, 1) + y) * width.view(-1, 1, 1) + left.view(-1, 1, 1) + x
+        place_in = (top.view(-1, 1, 1) + y) * width.view(-1, 1, 1) + left.view(-1, 1, 1) + x
         plane = torch.arange(self.channels, device=device) * (height * width).view(-1, 1, 1)
-        index = (self.starts[picture].unsqueeze(2) + plane)[..., None, None] + inside[:, None, None]
-        cut = self.bank[index].float().div_(255)
+        index = (self.starts[picture].unsqueeze(2) + plane)[..., None, None] + place_in[:, None, None]
+        cut = self.bank[index].to(self.device).float().div_(255)
         pictures = list(cut.unbind(1))
         reference = pictures.pop() if self.referenced else None
-        if self.swap:
-            turn = torch.randint(2, (self.batch, 1, 1, 1), generator=generator, device=device).bool()
-            pictures = [torch.where(turn, b, a) for a, b in zip(pictures, pictures[::-1], strict=True)]
-        for role, factor in self.shrink.items():
-            i, side = self.roles.index(role), self.size // factor
-            small = F.interpolate(pictures[i], (side, side), mode="bicubic", antialias=True)
-            pictures[i] = small.clamp(0, 1)
-        return Sample(tuple(pictures), reference, (), self.roles)
+        return finished(pictures, reference, self.roles, self.swap, self.shrink, generator)
+
+    def _checked(self, sample: Sample, first: bool) -> list[Tensor]:
+        """The pictures of a scene, reference last.
+
+        Raises:
+            InputError: they cannot share windows with each other, or batches with the scenes before.
+        """
+        pictures = [*sample.sources, *([sample.reference] if sample.reference is not None else [])]
+        sizes = {tuple(picture.shape[-2:]) for picture in pictures}
+        height, width = pictures[0].shape[-2:]
+        if len(sizes) > 1:
+            raise InputError(f"{sample.names[0]}: sources of sizes {sorted(sizes)} cannot share windows; align them")
+        if min(height, width) < self.size:
+            raise InputError(
+                f"{sample.names[0]} is {width}x{height}, smaller than a patch of {self.size}; lower model.patches.size"
+            )
+        if not first and (sample.roles, sample.reference is not None) != (self.roles, self.referenced):
+            raise InputError(f"{sample.names[0]} has other sources or references than the scenes before it")
+        self.roles, self.referenced = sample.roles, sample.reference is not None
+        return pictures
 
     def _shuffled(self, epoch: int, seed: int) -> Tensor:
         """The order of all windows in one epoch, kept until the epoch changes."""
@@ -145,13 +160,33 @@ class Patches:
             self._epoch = (epoch, seed)
         return self._permutation
 
-    def _pixels(self, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Row and column inside the window that each pixel of each patch is read from: `(batch or 1, size, size)`."""
-        device, last = self.bank.device, self.size - 1
-        steps = torch.arange(self.size, device=device)
-        y, x = steps.view(1, -1, 1), steps.view(1, 1, -1)
-        if not self.augment:
-            return y.expand(1, self.size, self.size), x.expand(1, self.size, self.size)
-        coin = torch.randint(2, (3, self.batch, 1, 1), generator=generator, device=device).bool()
-        y, x = torch.where(coin[0], last - y, y), torch.where(coin[1], last - x, x)
-        return torch.where(coin[2], x, y), torch.where(coin[2], y, x)
+
+def inside(
+    size: int, batch: int, augment: bool, generator: torch.Generator, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """Row and column inside the window that each pixel of each patch is read from: `(batch or 1, size, size)`."""
+    last, steps = size - 1, torch.arange(size, device=device)
+    y, x = steps.view(1, -1, 1), steps.view(1, 1, -1)
+    if not augment:
+        return y.expand(1, size, size), x.expand(1, size, size)
+    coin = torch.randint(2, (3, batch, 1, 1), generator=generator, device=device).bool()
+    y, x = torch.where(coin[0], last - y, y), torch.where(coin[1], last - x, x)
+    return torch.where(coin[2], x, y), torch.where(coin[2], y, x)
+
+
+def finished(
+    pictures: list[Tensor],
+    reference: Tensor | None,
+    roles: Sequence[str],
+    swap: bool,
+    shrink: Mapping[str, int],
+    generator: torch.Generator,
+) -> Sample:
+    """Patches of a batch as a sample, sources exchanged and shrunk as told."""
+    if swap:
+        turn = torch.randint(2, (len(pictures[0]), 1, 1, 1), generator=generator, device=pictures[0].device).bool()
+        pictures = [torch.where(turn, b, a) for a, b in zip(pictures, pictures[::-1], strict=True)]
+    for role, factor in shrink.items():
+        i, side = roles.index(role), pictures[0].shape[-1] // factor
+        pictures[i] = F.interpolate(pictures[i], (side, side), mode="bicubic", antialias=True).clamp(0, 1)
+    return Sample(tuple(pictures), reference, (), tuple(roles))

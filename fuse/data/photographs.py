@@ -125,17 +125,23 @@ class Photographs:
         """Pairs as 8 bit RGB.
 
         Raises:
-            InputError: as `stems`, an unreadable picture, or a guide of another size than its photograph.
+            InputError: as `stems` and `sample`.
         """
-        for whole in self.base.samples(split):
-            photo, guide = (x[0].float() / torch.iinfo(x.dtype).max for x in whole.sources)
-            if photo.shape[-2:] != guide.shape[-2:]:
-                raise InputError(f"{whole.names[0]}: the guide is of another size than its photograph")
-            for k in range(self.repeats):
-                stem = f"{whole.names[0]}-{k}"
-                made = self.recipe(photo.expand(3, -1, -1), guide.amax(0), seeded(self.seed, stem))
-                sources = applied(made.sources, self.roles, self.damage, self.seed, stem)
-                yield Sample(tuple(map(stored, sources)), stored(made.reference), (stem,), self.roles)
+        yield from map(self.sample, self.stems(split))
+
+    def sample(self, stem: str) -> Sample:
+        """The pair of that name.
+
+        Raises:
+            InputError: an unreadable picture, or a guide of another size than its photograph.
+        """
+        whole = self.base.sample(stem.rpartition("-")[0])
+        photo, guide = (x[0].float() / torch.iinfo(x.dtype).max for x in whole.sources)
+        if photo.shape[-2:] != guide.shape[-2:]:
+            raise InputError(f"{whole.names[0]}: the guide is of another size than its photograph")
+        made = self.recipe(photo.expand(3, -1, -1), guide.amax(0), seeded(self.seed, stem))
+        sources = applied(made.sources, self.roles, self.damage, self.seed, stem)
+        return Sample(tuple(map(stored, sources)), stored(made.reference), (stem,), self.roles)
 
     def identity(self, split: str) -> str:
         """Twelve hex digits over the files of a split and the recipe."""

@@ -1,8 +1,8 @@
 """What flows through the program: several pictures of one scene."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple, overload
 
 from torch import Tensor
 
@@ -37,3 +37,29 @@ class Sample(NamedTuple):
             return self.sources[self.roles.index(name)]
         known = [*self.roles, *(["reference"] if self.reference is not None else [])]
         raise InputError(f"role '{name}' is not in this data, which has {', '.join(known)}; name one of them")
+
+
+class Split(Sequence[Sample]):
+    """The samples of one split of a data set, each read when it is asked for."""
+
+    def __init__(self, data: Any, name: str) -> None:
+        """
+        Raises:
+            InputError: unknown split, or nothing in it.
+        """
+        self.data, self.name, self.stems = data, name, data.stems(name)
+
+    def __len__(self) -> int:
+        return len(self.stems)
+
+    @overload
+    def __getitem__(self, index: int) -> Sample: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Sample]: ...
+    def __getitem__(self, index: int | slice) -> Sample | list[Sample]:
+        if isinstance(index, slice):
+            return [self.data.sample(stem) for stem in self.stems[index]]
+        return self.data.sample(self.stems[index])
+
+    def __iter__(self) -> Iterator[Sample]:
+        return iter(self.data.samples(self.name))

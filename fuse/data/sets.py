@@ -88,14 +88,17 @@ class Folders:
         stems = self.stems(split)
         if not self.registered:
             log.warning("%s: the sources of a scene are not registered; align them before you fuse", self.name)
-        for stem in stems:
-            pictures = {role: io.read(paths[stem])[None] for role, paths in self._paths.items()}
-            yield Sample(
-                tuple(pictures[role] for role in self.roles),
-                pictures[self.reference] if self.reference else None,
-                (stem,),
-                self.roles,
-            )
+        yield from map(self.sample, stems)
+
+    def sample(self, stem: str) -> Sample:
+        """The pictures of one stem of a split that was asked for before.
+
+        Raises:
+            InputError: an unreadable picture.
+        """
+        pictures = {role: io.read(paths[stem])[None] for role, paths in self._paths.items()}
+        reference = pictures[self.reference] if self.reference else None
+        return Sample(tuple(pictures[role] for role in self.roles), reference, (stem,), self.roles)
 
     def identity(self, split: str) -> str:
         """Twelve hex digits over the names and bytes of a split: results with the same identity saw the same files."""

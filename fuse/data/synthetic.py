@@ -71,12 +71,19 @@ class Synthetic:
         Raises:
             InputError: unknown split, or a recipe that makes another number of pictures than there are roles.
         """
-        for stem in self.stems(split):
-            made = self.scene(self.size, seeded(self.seed, stem))
-            if len(made.sources) != len(self.roles):
-                raise InputError(f"data.scene makes {len(made.sources)} pictures for the roles {', '.join(self.roles)}")
-            sources = applied(made.sources, self.roles, self.damage, self.seed, stem)
-            yield Sample(tuple(map(stored, sources)), stored(made.reference), (stem,), self.roles)
+        yield from map(self.sample, self.stems(split))
+
+    def sample(self, stem: str) -> Sample:
+        """The scene of that name.
+
+        Raises:
+            InputError: a recipe that makes another number of pictures than there are roles.
+        """
+        made = self.scene(self.size, seeded(self.seed, stem))
+        if len(made.sources) != len(self.roles):
+            raise InputError(f"data.scene makes {len(made.sources)} pictures for the roles {', '.join(self.roles)}")
+        sources = applied(made.sources, self.roles, self.damage, self.seed, stem)
+        return Sample(tuple(map(stored, sources)), stored(made.reference), (stem,), self.roles)
 
     def identity(self, split: str) -> str:
         """Twelve hex digits that stand for the scenes of a split."""

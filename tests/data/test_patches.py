@@ -1,7 +1,9 @@
 """Every patch is a piece of a picture, the same piece in every source, drawn as promised."""
 
+import tempfile
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -223,3 +225,33 @@ def test_sources_of_unequal_size_are_refused() -> None:
 def test_scenes_with_unequally_many_sources_are_refused() -> None:
     with pytest.raises(InputError, match="scene-1 has other sources or references than the scenes before"):
         cutter([scenes(sources=3)[0], scenes(reference=False)[1]])
+
+
+def test_above_the_budget_the_bank_is_on_disk_and_the_patches_are_the_same(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    held, mapped = cutter(scenes()), cutter(scenes(), budget=0)
+    assert torch.equal(held.bank, mapped.bank)
+    assert not list(tmp_path.iterdir())  # the file has no name
+    for step in range(5):
+        one, other = drawn(held, step), drawn(mapped, step)
+        assert torch.equal(one.sources[0], other.sources[0])
+    part = held.bank.numel() / 2 / 2**30
+    assert torch.equal(cutter(scenes(), budget=part).bank, held.bank)  # spilled half-way
+
+
+def test_balanced_draws_scenes_alike_and_windows_alike_within_them() -> None:
+    samples = scenes(sizes=((5, 5), (30, 30)), reference=False)
+    for number, sample in enumerate(samples):
+        ramp = torch.arange(sample.sources[0].numel()).reshape(sample.sources[0].shape) % 250
+        samples[number] = sample._replace(sources=((ramp // 250 + number).to(torch.uint8), ramp.to(torch.uint8)))
+    counts: dict[bool, Counter[int]] = {}
+    for balanced in (False, True):
+        cut = cutter(samples, balanced=balanced, batch=100)
+        which = torch.cat([drawn(cut, step).sources[0][:, 0, 0, 0] for step in range(10)])
+        counts[balanced] = Counter((which * 255).round().int().tolist())
+    assert counts[False][0] < 30  # 4 windows of 733
+    assert 430 < counts[True][0] < 570
+    small = cutter(samples[:1], balanced=True, batch=400)
+    corners = Counter((drawn(small, 0).sources[1][:, 0, 0, 0] * 255).round().int().tolist())
+    assert set(corners) == {0, 1, 5, 6}
+    assert min(corners.values()) > 70
