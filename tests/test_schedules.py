@@ -30,3 +30,9 @@ def test_a_run_of_nothing_but_warmup_ends_at_the_full_rate() -> None:
 
 def test_decay_by_hand() -> None:
     assert [schedules.decay(step, 100, factor=0.5, every=10) for step in (0, 9, 10, 25)] == [1, 1, 0.5, 0.25]
+
+
+def test_linear_by_hand() -> None:
+    assert [schedules.linear(step, 200) for step in (0, 100, 150, 199, 200)] == [1, 1, 0.5, 0.01, 0]
+    assert [schedules.linear(step, 100, hold=0.9) for step in (0, 90, 95)] == pytest.approx([1, 1, 0.5])
+    assert [schedules.linear(step, 3, hold=1.0) for step in (0, 2)] == [1, 1]
