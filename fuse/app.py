@@ -29,7 +29,9 @@ def main(words: list[str] | None = None) -> None:
     parser.add_argument("inputs", nargs="+", type=Path, metavar="PICTURE_OR_FOLDER")
     parser.add_argument("-o", "--output", type=Path, required=True, help="picture, or folder if folders are fused")
     parser.add_argument(
-        "--method", default="laplacian", help="average, maximum, laplacian (default), or a run or checkpoint folder"
+        "--method",
+        default="gff",
+        help="gff (default), laplacian, mertens or another rule (fuse-list methods), or a run or checkpoint folder",
     )
     parser.add_argument(
         "--balance",

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from fuse import infer
 from fuse.methods import RULES
+from fuse.models import dsift
 from fuse.models.gaussian import Gaussian
 from fuse.models.maskblend import MaskBlend
 from fuse.models.pyramid import Contrast
@@ -160,3 +161,16 @@ def test_the_default_tiles_like_the_whole() -> None:
     sources = pictures(2, 3, 30, 330)
     whole, tiled = infer.whole(RULES["gff"](), sources), infer.whole(RULES["gff"](), sources, 40)
     torch.testing.assert_close(tiled, whole, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", sorted(set(RULES) - {"dsift"}))  # whose next step depends on the values
+def test_nothing_of_it_stays_on_the_cpu(name: str) -> None:
+    fuser = RULES[name]()
+    sources = [x.to("meta") for x in pictures(3, infer.traits(fuser).channels, 40, 44, batch=2)]
+    assert fuser(*sources).device.type == "meta"
+
+
+def test_no_step_of_dense_sift_stays_on_the_cpu() -> None:
+    cells = [dsift.histograms(x) for x in torch.empty(2, 1, 1, 40, 44, device="meta")]
+    assert dsift.surely(dsift.activity(cells)).device.type == "meta"
+    assert dsift.won(cells, torch.empty(1, 2, 40, 44, device="meta")).device.type == "meta"
