@@ -10,16 +10,17 @@ from fuse.errors import InputError
 FOLDERS = "fuse.data.sets.Folders"
 
 
-def nodes() -> dict[str, dict[str, Any]]:
-    """Name and content of every set that lies in folders, in the order of their names."""
+def read(path: Path) -> dict[str, Any]:
+    """The settings that a file of `conf/data/` hands to `Folders`; nothing if it is no set that lies in folders."""
     from omegaconf import OmegaConf
 
-    found = {}
-    for path in sorted(Path(CONF, "data").glob("*.yaml")):
-        node = cast(dict[str, Any], OmegaConf.to_container(OmegaConf.load(path)))
-        if node.get("_target_") == FOLDERS:
-            found[path.stem] = node
-    return found
+    node = cast(dict[str, Any], OmegaConf.to_container(OmegaConf.load(path)))
+    return {key: value for key, value in node.items() if key != "_target_"} if node.get("_target_") == FOLDERS else {}
+
+
+def paths() -> dict[str, Path]:
+    """The files of `conf/data/` by name."""
+    return {path.stem: path for path in sorted(Path(CONF, "data").glob("*.yaml"))}
 
 
 def load(name: str, root: str | None = None) -> Folders:
@@ -28,12 +29,14 @@ def load(name: str, root: str | None = None) -> Folders:
     Raises:
         InputError: there is none.
     """
-    known = nodes()
-    if name not in known:
+    known = paths()
+    node = read(known[name]) if name in known else {}
+    if not node:
         raise InputError(f"there is no data set '{name}'; {near(name, known)}")
-    return Folders(**{key: value for key, value in known[name].items() if key != "_target_"} | {"root": root})
+    return Folders(**node | {"root": root})
 
 
 def load_all(root: str | None = None) -> list[Folders]:
-    """Every set."""
-    return [load(name, root) for name in nodes()]
+    """Every set, in the order of their names."""
+    nodes = (read(path) for path in paths().values())
+    return [Folders(**node | {"root": root}) for node in nodes if node]
