@@ -25,7 +25,7 @@ class Offset(NamedTuple):
 
     dx and dy are medians over the blocks that are trusted, if there are four of them, else those of the whole.
     `confidence`: 1 - (next peak / peak) of the whole, from 0 (another offset is as good) to 1.
-    `spread`: median distance of the trusted blocks from (dx, dy): how far the pictures are from a mere shift.
+    `spread`: distance from (dx, dy) that three of four trusted blocks keep: how far this is from a mere shift.
     `map`: dx, dy and confidence of every block `(rows, columns, 3)`; `block`: its side; blocks overlap by half.
     """
 
@@ -50,7 +50,7 @@ def between(first: Float[Tensor, "h w"], second: Float[Tensor, "h w"]) -> Offset
     local[..., 1] += round(dy.item())
     good = local[local[..., 2] >= TRUSTED][:, :2]
     center = good.median(0).values if len(good) >= 4 else torch.stack([dx, dy])
-    spread = torch.hypot(*(good - center).T).median().item() if len(good) else 0.0
+    spread = torch.hypot(*(good - center).T).quantile(0.75).item() if len(good) else 0.0
     local[..., :2] *= shrink
     x, y = (center * shrink).tolist()
     return Offset(x, y, confidence.item(), spread * shrink, local, block * shrink)
