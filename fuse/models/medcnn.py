@@ -68,8 +68,8 @@ class MedCNN(nn.Module):
             size = x.shape[-2:]
             below = expand(fused, *size)
             if self.pyramid == "contrast":
-                ratios = (z / expand(under, *size).clamp_min(LEAST) - 1 for z, under in ((x, x_below), (y, y_below)))
-                fused = (joined(*ratios, w) + 1) * below.clamp_min(LEAST)
+                x, y = (z / expand(under, *size).clamp_min(LEAST) - 1 for z, under in ((x, x_below), (y, y_below)))
+                fused = (joined(x, y, w) + 1) * below.clamp_min(LEAST)
             else:
                 fused = joined(x - expand(x_below, *size), y - expand(y_below, *size), w) + below
         return fused - offset
