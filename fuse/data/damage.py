@@ -20,9 +20,9 @@ Damage = Mapping[str, Sequence[Callable[..., Tensor]]]  # per role, one after th
 
 
 def applied(
-    pictures: Sequence[Picture], roles: Sequence[str], damage: Damage, seed: int, name: str
-) -> tuple[Picture, ...]:
-    """The pictures of a scene with the damage of their roles; what is random follows from `seed` and `name`."""
+    pictures: Sequence[Tensor], roles: Sequence[str], damage: Damage, seed: int, name: str
+) -> tuple[Tensor, ...]:
+    """The pictures of a scene, grey or colour, damaged by role; what is random follows from `seed` and `name`."""
     harmed = []
     for role, picture in zip(roles, pictures, strict=True):
         for number, harm in enumerate(damage.get(role, ())):
