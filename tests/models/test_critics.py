@@ -189,9 +189,24 @@ def test_a_model_without_adversary_says_so(composed: Composed) -> None:
     assert any("fuse.steps.Reconstruct takes no 'objective'" in problem for problem in problems)
 
 
-@pytest.mark.parametrize("overlay", OVERLAYS)
-def test_two_steps_under_every_adversary(overlay: str, tiny: Callable[..., tuple[dict[str, Any], Path]]) -> None:
-    words = ("model=mffgan", f"critic={overlay}", "debug=smoke", "run.val_every=3", "run.save_every=3")
-    cfg, out = tiny("run", *words)
+@pytest.mark.parametrize("model", ["ganmcc", "attentionfgan", "ufgan", "tardal"])
+def test_overlays_fit_all_other_models_whose_critic_is_called_so(model: str, composed: Composed) -> None:
+    for overlay in OVERLAYS:
+        cfg = composed("train", f"model={model}", f"critic={overlay}", "data=tno", "model.patches.size=64")
+        assert check(cfg) == []
+        build(cfg["model"]["critic"])
+        build(cfg["optim"]["optimiser"], params=[nn.Parameter(torch.zeros(1))], lr=0.1)
+
+
+@pytest.mark.parametrize(
+    ("model", "overlay"),
+    [*(("mffgan", overlay) for overlay in OVERLAYS), ("fusiongan", "wgan_gp"), ("tardal", "wgan_gp")],
+)
+def test_two_steps_under_every_adversary(
+    model: str, overlay: str, tiny: Callable[..., tuple[dict[str, Any], Path]]
+) -> None:
+    data = "synthetic" if model == "mffgan" else "synthetic_infrared"
+    words = (f"model={model}", f"critic={overlay}", f"data={data}", "data.size=48", "model.patches.size=44")
+    cfg, out = tiny("run", *words, "debug=smoke", "run.val_every=3", "run.save_every=3")
     train.run(cfg, out)
     assert (out / "last" / "critic.safetensors").is_file()

@@ -151,12 +151,7 @@ def test_another_adversary_takes_both_critics(composed: Composed) -> None:
 
 
 def test_a_run_trains_saves_and_loads(tiny: Callable[..., tuple[dict[str, Any], Path]]) -> None:
-    cfg, out = tiny("run", "experiment=tardal_roadscene", "data=synthetic", "debug=smoke")
-    for name in ("critic", "detail_critic"):
-        sight = cfg["model"]["step"]["critics"][name]
-        sight["real"]["role"] = "far"
-        for side in ("real", "fake"):
-            sight[side]["mask"]["role"] = "near"
+    cfg, out = tiny("run", "experiment=tardal_roadscene", "data=synthetic_infrared", "debug=smoke")
     train.run(cfg, out)
     loaded, _ = checkpoint.load(out / "last")
     with torch.no_grad():
