@@ -3,6 +3,7 @@
 import hashlib
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -43,6 +44,9 @@ def fetch(
             failures.append(f"{entry.place}: {why}")
         unreachable = unreachable + 1 if why and why.startswith("cannot be reached") else 0
         advance(entry.bytes)
+    for place in (*{(folder / entry.place).parent for entry in entries}, folder):
+        with suppress(OSError):  # not there, or not empty
+            place.rmdir()
     return failures
 
 

@@ -1,5 +1,6 @@
 """A person's own pairs, stacks or single pictures as a data set, found by role words, by patterns, or by order."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from glob import escape
 from pathlib import Path, PurePosixPath
@@ -136,6 +137,10 @@ def account(found: Mapping[str, Mapping[str, Path]], folder: Path) -> str:
         f"{role}: {len(paths)} pictures" + (f", such as {next(iter(paths.values()))}" if paths else f" below {folder}")
         for role, paths in found.items()
     ]
+    if not all(found.values()):
+        folders = Counter(path.parent for path in folder.rglob("*") if io.is_picture(path.name))
+        there = [f"{path.relative_to(folder).as_posix()}/ {count}" for path, count in folders.most_common(8)]
+        lines.append(f"Pictures are in: {', '.join(there) or 'no folder at all'}")
     alone = sorted({stem for paths in found.values() for stem in paths} - set(stems))
     if alone:
         lines.append(f"{len(alone)} scenes lack a role: {', '.join(alone[:8])}")

@@ -141,6 +141,10 @@ class Folders:
                     f"data.root=PATH or the environment variable FUSE_DATA to the folder that holds "
                     f"{self.name}/{self.roles[0]}/. {self.get}"
                 )
+            elif away := [role for role in roles if not (self.folder / role).is_dir()]:
+                raise InputError(
+                    f"{self.folder / away[0]} is not a folder of pictures: {self.name} is incomplete. {self._command()}"
+                )
             else:
                 self._paths = {role: io.pictures(self.folder / role) for role in roles}
             every: list[set[str]] = [set(paths) for paths in self._paths.values()]

@@ -79,7 +79,7 @@ def test_what_was_found_and_what_was_not_is_said(tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
         own(str(tmp_path), ["ir", "vi"])
     message = str(caught.value)
-    for words in (str(tmp_path), "no scene is complete", "ir: 2 pictures, such as", "vi: 0 pictures", "data.patterns="):
+    for words in (str(tmp_path), "no scene is complete", "ir: 2 pictures, such as", "vi: 0 pictures", "colour/ 1", "data.patterns="):
         assert words in message
 
 

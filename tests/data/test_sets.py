@@ -81,7 +81,7 @@ def test_a_missing_set_says_where_it_was_looked_for_and_how_to_get_it(tmp_path: 
 
 def test_a_missing_role_is_said(tmp_path: Path) -> None:
     made(tmp_path, roles=("near",))
-    with pytest.raises(InputError, match=r"toy/far is not a folder"):
+    with pytest.raises(InputError, match=r"toy/far is not a folder.*fuse-data import toy"):
         toy(tmp_path).stems("all")
 
 
