@@ -105,7 +105,7 @@ def activity(sample: Sample, features: Features, window: int = 7) -> Weights:
     """1 for the source whose features are most active around a pixel, else 0; ties go to the first.
 
     Activity: sum over the channels of a layer, brought to the size of the picture (bilinear), mean over the layers,
-    mean over `window` x `window` pixels inside the picture. MUFusion: VGG-19, 7 (infrared, medical) or 19 (focus).
+    sum over `window` x `window` pixels. MUFusion: VGG-19, 7 (infrared, medical) or 19 (focus).
 
     Raises:
         InputError: an even window.
@@ -118,7 +118,7 @@ def activity(sample: Sample, features: Features, window: int = 7) -> Weights:
             layers = [layer.sum(1, keepdim=True) for layer in features(x).values()]
             grown = [F.interpolate(layer, x.shape[-2:], mode="bilinear") for layer in layers]
             mean = torch.stack(grown).mean(0)
-            maps.append(F.avg_pool2d(mean, window, 1, window // 2, count_include_pad=False))
+            maps.append(F.avg_pool2d(mean, window, 1, window // 2))
         return one_hot(torch.stack(maps))
 
 

@@ -145,10 +145,10 @@ def dice(
 def l1(
     fused: Picture, sample: Sample, role: str = "reference", tolerance: float = 0.01, inside: str | None = None
 ) -> Tensor:
-    """mean |w - y|, y the true map, over known pixels and all maps but the last. MFIF-GAN 10."""
+    """mean |w - y|, y the true map, over known pixels and all maps. MFIF-GAN 10."""
     maps = chosen(sample, inside)
     index, known = truth(sample, role, tolerance, maps)
-    return mean_where((maps - hard(index, maps))[:, :-1].abs().mean(1), known)
+    return mean_where((maps - hard(index, maps)).abs().mean(1), known)
 
 
 def to_importance(

@@ -36,6 +36,12 @@ def test_a_copy_reaches_the_least_and_the_contrast_does_not_matter() -> None:
     assert soft_q_g(fused, sample_of(ir)).item() > 10 * LEAST
 
 
+def test_an_edge_of_the_wrong_direction_is_no_edge_kept() -> None:
+    across = torch.arange(20, dtype=torch.float64).expand(1, 1, 20, 20) / 20
+    assert soft_q_g(across.mT, sample_of(across)).item() > 0.9
+    assert soft_q_g(across.flip(-1), sample_of(across)).item() < 0.2  # the same line, dark on the other side
+
+
 def test_soft_q_g_can_be_climbed() -> None:
     fused, ir, vi = (x[:, :, :7, :6] for x in pictures(3))
     assert agrees_with_differences(soft_q_g, fused, sample_of(ir, vi))

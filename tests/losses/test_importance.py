@@ -113,9 +113,7 @@ def test_activity_against_scipy() -> None:
     ir, vi = pictures(2, channels=3)
     weights = importance.activity(sample_of(ir, vi), lambda x: {"x": x}, 5)
     sums = [x.sum(1).numpy() for x in (ir, vi)]
-    # means over the pixels inside the picture
-    inside = uniform_filter(np.ones_like(sums[0]), 5, mode="constant", axes=(1, 2))
-    blurred = [uniform_filter(x, 5, mode="constant", axes=(1, 2)) / inside for x in sums]
+    blurred = [uniform_filter(x, 5, mode="constant", axes=(1, 2)) for x in sums]
     assert np.array_equal(weights[0, :, 0].numpy(), (blurred[0] >= blurred[1]).astype(float))
     with pytest.raises(InputError, match="window=4: must be odd"):
         importance.activity(sample_of(ir, vi), lambda x: {"x": x}, 4)
