@@ -191,7 +191,7 @@ def test_a_model_without_adversary_says_so(composed: Composed) -> None:
 
 @pytest.mark.parametrize("model", ["ganmcc", "attentionfgan", "ufgan", "tardal"])
 def test_overlays_fit_all_other_models_whose_critic_is_called_so(model: str, composed: Composed) -> None:
-    for overlay in OVERLAYS:
+    for overlay in ("lsgan", "wgan_gp", "spp"):
         cfg = composed("train", f"model={model}", f"critic={overlay}", "data=tno", "model.patches.size=64")
         assert check(cfg) == []
         build(cfg["model"]["critic"])
@@ -200,9 +200,9 @@ def test_overlays_fit_all_other_models_whose_critic_is_called_so(model: str, com
 
 @pytest.mark.parametrize(
     ("model", "overlay"),
-    [*(("mffgan", overlay) for overlay in OVERLAYS), ("fusiongan", "wgan_gp"), ("tardal", "wgan_gp")],
+    [*(("mffgan", overlay) for overlay in ("minimax", "hinge", "wgan", "wgan_div", "patch")), ("fusiongan", "wgan_gp")],
 )
-def test_two_steps_under_every_adversary(
+def test_two_steps_under_another_adversary(
     model: str, overlay: str, tiny: Callable[..., tuple[dict[str, Any], Path]]
 ) -> None:
     data = "synthetic" if model == "mffgan" else "synthetic_infrared"
