@@ -112,7 +112,8 @@ def fuse_all(work: list[tuple[list[Path], Path]], method: str, device: str, bala
     from fuse.update import pick
 
     torch.set_flush_denormal(True)
-    fuser, _ = methods.fuser(method, pick(device))
+    where = pick(device)
+    fuser, _ = methods.fuser(method, where)
     if balance is not None:
         if not hasattr(fuser, "balance"):
             raise InputError(f"--balance={balance}: {method} has no balance to set; train one with model=conditional")
@@ -122,7 +123,7 @@ def fuse_all(work: list[tuple[list[Path], Path]], method: str, device: str, bala
     failed = []
     for sources, target in tqdm(work, unit="picture", disable=None if len(work) > 1 else True):
         try:
-            io.write(target, infer.fuse(fuser, [io.read(path)[None] for path in sources])[0])
+            io.write(target, infer.fuse(fuser, [io.read(path)[None] for path in sources], device=where)[0])
         except InputError as problem:
             if len(work) == 1:
                 raise

@@ -37,13 +37,16 @@ def traits(fuser: nn.Module) -> Traits:
     return Traits(**facts)
 
 
-def fuse(fuser: nn.Module, sources: Sequence[Tensor], tile: int | None = None) -> Tensor:
+def fuse(
+    fuser: nn.Module, sources: Sequence[Tensor], tile: int | None = None, device: torch.device | str | None = None
+) -> Tensor:
     """Fused picture `(1, c, h, w)` of stored pictures of one depth (and size, unless the fuser resizes); c is 3 if any
     source is coloured.
 
     Selecting fusers mix the stored pixels themselves. Luma fusers work on luma; chroma follows by the distance-from-
     grey rule. `tile` is the side of the squares large pictures are cut into (None: whole up to 2 megapixels, then
-    1024); the result does not depend on it beyond float32 rounding.
+    1024); the result does not depend on it beyond float32 rounding. `device`: where it is computed (None: where the
+    fuser's parameters are).
 
     Raises:
         InputError: no sources, sources that differ in size or depth or are no numbers, or a fuser that cannot take
@@ -64,7 +67,7 @@ def fuse(fuser: nn.Module, sources: Sequence[Tensor], tile: int | None = None) -
         raise InputError(f"pictures of {depth} are not known here; give 8 or 16 bit integers, or floats in [0, 1]")
     if depth.is_floating_point and not all(bool(torch.isfinite(x).all()) for x in sources):
         raise InputError("a picture has pixels that are not numbers; find out where they come from before fusing")
-    device = next((p.device for p in fuser.parameters()), torch.device("cpu"))
+    device = device or next((p.device for p in fuser.parameters()), torch.device("cpu"))
     pictures = [x.to(device).float() / full for x in sources]
     with torch.inference_mode():
         if facts.channels == 3:

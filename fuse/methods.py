@@ -78,7 +78,7 @@ def resolve(given: str, device: torch.device, tile: int | None = None, trust: Se
     if given not in RULES and path.is_dir() and not checkpoint.present(path):
         return folder(label(path), path)
     found, facts = fuser(given, device, trust)
-    return network(given if given in RULES else label(path), found, facts, tile)
+    return network(given if given in RULES else label(path), found, facts, tile, device)
 
 
 def label(path: Path) -> str:
@@ -86,11 +86,17 @@ def label(path: Path) -> str:
     return "-".join(path.resolve().parts[-2:])
 
 
-def network(name: str, fuser: nn.Module, facts: Mapping[str, Any], tile: int | None = None) -> Method:
-    """A fuser as a method; its facts gain class and number of parameters."""
+def network(
+    name: str,
+    fuser: nn.Module,
+    facts: Mapping[str, Any],
+    tile: int | None = None,
+    device: torch.device | None = None,
+) -> Method:
+    """A fuser as a method, computed on a device; its facts gain class and number of parameters."""
     parameters = sum(p.numel() for p in fuser.parameters())
     facts = {**facts, "class": type(fuser).__name__, "parameters": parameters}
-    return Method(name, lambda sample: infer.fuse(fuser.eval(), sample.sources, tile), facts)
+    return Method(name, lambda sample: infer.fuse(fuser.eval(), sample.sources, tile, device), facts)
 
 
 def folder(name: str, path: Path) -> Method:

@@ -20,7 +20,7 @@ Cut = tuple[list[Tensor], tuple[str, ...]]
 class Stream:
     """Batches of square random patches, every patch from another scene, as `fuse.data.patches.Patches` gives them.
 
-    `samples` is read scene by scene, `ahead` steps before they are needed, by `workers` threads, since decoding holds no
+    `samples` is read scene by scene, `ahead` steps early, by `workers` threads, since decoding holds no
     lock. Scenes are drawn alike; one smaller than a patch is passed over for the next. What a step draws depends on
     `seed` and the step alone, whatever the number of threads, so a resumed run sees what an unbroken one would.
     """
