@@ -52,10 +52,17 @@ class Adversarial:
     ) -> None:
         """
         Raises:
-            InputError: a critic that is not among the networks, or steps below 1.
+            InputError: a critic that is not among the networks or is not told what it sees, a network that is no
+                critic, or steps below 1.
         """
         if missing := [name for name in critics if name not in networks]:
             raise InputError(f"model.step.critics names {', '.join(missing)}, but model has {', '.join(networks)}")
+        if unused := [name for name in networks if name != "fuser" and name not in critics]:
+            raise InputError(
+                f"model has {', '.join(unused)}, but model.step.critics says what {', '.join(critics)} sees"
+            )
+        if blind := [name for name, seen in critics.items() if not {"real", "fake"} <= set(seen)]:
+            raise InputError(f"model.step.critics.{blind[0]} must say what it sees: real, and fake")
         if min(critic_steps, fuser_every) < 1:
             raise InputError(f"model.step: critic_steps={critic_steps}, fuser_every={fuser_every}; at least 1")
         self.fuser, self.loss, self.update = networks["fuser"], loss, update

@@ -36,8 +36,15 @@ def content() -> Loss:
     return Loss({"intensity": Term(1, terms.decided_intensity), "gradient": Term(5, terms.decided_gradient)}, (-1, 1))
 
 
-def gan(update: Any, fuser: nn.Module | None = None, critic: nn.Module | None = None, **settings: Any) -> Adversarial:
+def gan(
+    update: Any,
+    fuser: nn.Module | None = None,
+    critic: nn.Module | None = None,
+    other: nn.Module | None = None,
+    **settings: Any,
+) -> Adversarial:
     networks = {"fuser": fuser or Generator(None), "critic": critic or Discriminator(SIDE, None)}
+    networks |= {"other": other} if other else {}
     critics = {"critic": {"real": views.joint_gradient, "fake": views.gradient}}
     return Adversarial(networks, content(), update, critics, **({"objective": SOFT, **PAPER} | settings))
 
@@ -299,8 +306,12 @@ def test_critics_that_see_the_choice_do_not_teach_the_fuser() -> None:
     assert fuser.share.item() != before
 
 
-def test_a_critic_that_the_model_lacks_is_named() -> None:
+def test_critics_that_the_model_lacks_or_has_for_nothing_are_named() -> None:
     with pytest.raises(InputError, match=r"names judge, but model has fuser"):
         Adversarial({"fuser": Generator()}, content(), Recorder(), {"judge": {}}, SOFT)
+    with pytest.raises(InputError, match=r"critics.judge must say what it sees: real, and fake"):
+        Adversarial({"fuser": Generator(), "judge": Judge()}, content(), Recorder(), {"judge": {"real": []}}, SOFT)
+    with pytest.raises(InputError, match=r"model has other, but model.step.critics says what critic sees"):
+        gan(Recorder(), other=Judge())
     with pytest.raises(InputError, match="fuser_every=0"):
         gan(Recorder(), fuser_every=0)

@@ -13,6 +13,7 @@ from fuse import train
 from fuse.config import CONF, build, check
 from fuse.errors import InputError
 from fuse.models.critics import Critic
+from fuse.steps import Loss
 
 Composed = Callable[..., dict[str, Any]]
 OVERLAYS = sorted(path.stem for path in Path(CONF, "critic").glob("*.yaml"))
@@ -187,6 +188,14 @@ def test_other_adversaries_are_those_of_their_papers(composed: Composed) -> None
 def test_a_model_without_adversary_says_so(composed: Composed) -> None:
     problems = check(composed("train", "model=densefuse", "critic=wgan_gp"))
     assert any("fuse.steps.Reconstruct takes no 'objective'" in problem for problem in problems)
+    problems = check(composed("train", "model=densefuse", "critic=gap"))
+    assert any("fuse.steps.Reconstruct takes no 'critics'" in problem for problem in problems)
+    problems = check(composed("train", "model=ddcgan", "critic=wgan_gp", "data=tno"))  # its losses set the pace
+    assert any("fuse.balance.Balanced takes no 'critic_steps'" in problem for problem in problems)
+    step = composed("train", "model=ddcgan", "critic=gap", "data=tno")["model"]["step"]
+    names = ("fuser", "vi_critic", "ir_critic", "critic")
+    with pytest.raises(InputError, match=r"critics.critic must say what it sees"):
+        build(step, networks=dict.fromkeys(names, nn.Identity()), loss=Loss({}), update=lambda name, loss: None)
 
 
 @pytest.mark.parametrize("model", ["ganmcc", "attentionfgan", "ufgan", "tardal"])
