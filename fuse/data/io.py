@@ -97,15 +97,13 @@ def decode(data: bytes, name: str = "picture") -> Tensor:
 
 def transparent(stored: np.ndarray, data: bytes) -> bool:
     """Whether a decoded file `(h, w, c)` has pixels that are not opaque."""
-    if tiff_tag(data, 262) == 5:  # CMYK: the fourth channel is black ink
-        return False
     if stored.ndim == 3 and stored.shape[2] == 4:
         return bool(stored[..., 3].min() < (1 if stored.dtype.kind == "f" else np.iinfo(stored.dtype).max))
     return tiff_tag(data, 338) in (1, 2) and stored.ndim == 2  # alpha beside grey, which OpenCV drops unseen
 
 
 def tiff_tag(data: bytes, tag: int) -> int | None:
-    """The first value of a 16 bit tag (262 photometric interpretation, 338 extra samples) of a TIFF file, or None."""
+    """The first value of a 16 bit tag (such as 338, extra samples) of a TIFF file, or None."""
     order = {b"II*\0": "<", b"MM\0*": ">"}.get(data[:4])
     if order is None or len(data) < 8:
         return None

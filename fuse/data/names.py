@@ -47,14 +47,8 @@ def by_folder(path: PurePosixPath, roles: Sequence[str]) -> tuple[str, str] | No
     return None
 
 
-def by_both(path: PurePosixPath, roles: Sequence[str]) -> tuple[str, str] | None:
-    """`ir/01_ir.png`: the folder means a role and the file's name says it again."""
-    folder, name = by_folder(path, roles), by_end(path, roles) or by_beginning(path, roles)
-    return name if folder and name and folder[0] == name[0] else None
-
-
 def by_end(path: PurePosixPath, roles: Sequence[str]) -> tuple[str, str] | None:
-    """`01_ir.png`, `lytro-01-A.jpg`, `g_01_1.tif`, `chairs.1.jpg`: the last word of the name means a role."""
+    """`01_ir.png`, in whatever folder, `lytro-01-A.jpg`, `chairs.1.jpg`: the last word of the name means a role."""
     match = re.fullmatch(r"(.+?)[ _.-]+([^ _.-]+)", stem(path)) or re.fullmatch(r"(.*[A-Za-z])(\d+)", stem(path))
     role = role_of(match[2], roles) if match else None
     return (role, match[1]) if match and role else None
@@ -67,7 +61,7 @@ def by_beginning(path: PurePosixPath, roles: Sequence[str]) -> tuple[str, str] |
     return (role, match[2]) if match and role else None
 
 
-WAYS: tuple[Way, ...] = (by_folder, by_both, by_end, by_beginning)
+WAYS: tuple[Way, ...] = (by_folder, by_end, by_beginning)
 
 
 def meanings(path: PurePosixPath, roles: Sequence[str]) -> list[tuple[str, str]]:

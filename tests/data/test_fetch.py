@@ -90,7 +90,7 @@ def test_everything_arrives_under_its_name_and_a_second_fetch_asks_for_nothing(
 
     server.asked.clear()
     (data.folder / "vi/02.png").unlink()
-    (data.folder / "ir/01.png").write_bytes(b"damaged")
+    (data.folder / "ir/01.png").write_bytes(bytes(len(files["ir/01.png"])))
     assert fetch.fetch(entries, data.folder, server.base) == []
     assert on_disk(data.folder) == files
     assert sorted(server.asked) == [address("ir/01.png"), address("vi/02.png")]  # only what was not right

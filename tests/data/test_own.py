@@ -62,6 +62,8 @@ def test_every_folder_of_a_stack_is_a_scene(tmp_path: Path) -> None:
     assert [int(x.max()) for x in list(data.samples("all"))[1].sources] == [3, 4, 5]
     alone = own(str(tmp_path / "bee"), "stack")
     assert alone.stems("test") == ["bee"]
+    with pytest.raises(InputError, match="found a 1"):
+        own(str(write(tmp_path.with_name("short"), "a/1.png", "b/1.png")), "stack")
     write(tmp_path, "wasp/1.png", "wasp/2.png")
     with pytest.raises(InputError, match="one length of two or more pictures are needed; found bee 3, fly 3, wasp 2"):
         own(str(tmp_path), "stack")
@@ -79,7 +81,14 @@ def test_what_was_found_and_what_was_not_is_said(tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
         own(str(tmp_path), ["ir", "vi"])
     message = str(caught.value)
-    for words in (str(tmp_path), "no scene is complete", "ir: 2 pictures, such as", "vi: 0 pictures", "colour/ 1", "data.patterns="):
+    for words in (
+        str(tmp_path),
+        "no scene is complete",
+        "ir: 2 pictures, such as",
+        "vi: 0 pictures",
+        "colour/ 1",
+        "data.patterns=",
+    ):
         assert words in message
 
 
