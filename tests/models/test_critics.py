@@ -198,7 +198,7 @@ def test_a_model_without_adversary_says_so(composed: Composed) -> None:
         build(step, networks=dict.fromkeys(names, nn.Identity()), loss=Loss({}), update=lambda name, loss: None)
 
 
-@pytest.mark.parametrize("model", ["ganmcc", "attentionfgan", "ufgan", "tardal"])
+@pytest.mark.parametrize("model", ["ganmcc", "attentionfgan", "ufgan", "tardal", "pix2pix"])
 def test_overlays_fit_all_other_models_whose_critic_is_called_so(model: str, composed: Composed) -> None:
     for overlay in ("lsgan", "wgan_gp", "spp"):
         cfg = composed("train", f"model={model}", f"critic={overlay}", "data=tno", "model.patches.size=64")
