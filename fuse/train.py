@@ -44,7 +44,7 @@ def run(cfg: dict[str, Any], out: Path) -> float | None:
     torch.manual_seed(settings.seed)
 
     model, optim, data = cfg["model"], cfg["optim"], build(cfg["data"])
-    networks = {name: build(model[name]).to(device) for name in model if name not in ("step", "patches")}
+    networks = {name: build(model[name]).to(device) for name in model if name not in ("about", "step", "patches")}
     fuser, facts = networks["fuser"], infer.traits(networks["fuser"])
     schedule = construct(optim["schedule"])
     optimisers = {
