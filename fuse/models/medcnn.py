@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from fuse.models.cnn2017 import STRIDE, WINDOW, spread
 from fuse.models.pyramid import expand, gaussian_pyramid
 
-LEAST = 1 / 255  # added to pictures, and what they are at least divided by: black backgrounds have no contrast
+LEAST = 1 / 255  # what a picture is at least divided by
 ALIKE = 0.6  # match from which both sources are mixed
 Picture = Float[Tensor, "b 1 h w"]
 
@@ -23,17 +23,28 @@ class MedCNN(nn.Module):
 
     After Wang 2020, of which no program is public: network and rule are those of Liu et al. (FUSION 2017), on which it
     builds, the pyramid is Toet's contrast pyramid. `pyramid`: `contrast`, or Liu's `laplacian`. `levels`: five suit 256
-    pixels. The classifier learns, as in Liu 2017, which of two windows is sharp (`fuse.proxy`); while training the
-    result is the plain mixture by the map, and the windows' probabilities `scores` `(b, 2, i, j)` are told.
+    pixels. `offset` is added to pictures for the contrast pyramid and taken off after it: beside bright bone the ratios
+    of a black background are large and win over faint tissue of the other source. The classifier learns, as in Liu
+    2017, which of two windows is sharp (`fuse.proxy`); while training the result is the plain mixture by the map, and
+    the windows' probabilities `scores` `(b, 2, i, j)` are told.
     """
 
     channels, luma = 1, "full"
 
-    def __init__(self, pyramid: Literal["contrast", "laplacian"] = "contrast", levels: int = 5) -> None:
+    def __init__(
+        self,
+        pyramid: Literal["contrast", "laplacian"] = "contrast",
+        levels: int = 5,
+        offset: float = 0.3,
+    ) -> None:
         super().__init__()
-        if pyramid not in ("contrast", "laplacian") or levels < 1:
-            raise ValueError(f"pyramid '{pyramid}' of {levels} levels: choose contrast or laplacian, and 1 or more")
+        if pyramid not in ("contrast", "laplacian") or levels < 1 or offset < LEAST:
+            raise ValueError(
+                f"pyramid '{pyramid}' of {levels} levels, offset {offset}: choose contrast or laplacian, 1 or more "
+                "levels and an offset of 1/255 or more"
+            )
         self.pyramid, self.levels = pyramid, levels
+        self.offset = offset if pyramid == "contrast" else 0.0
         self.multiple, self.margin = 2**levels, 6 * 2**levels + 32
         self.branch = nn.Sequential(
             nn.Conv2d(1, 64, 3, padding=1),
@@ -58,9 +69,9 @@ class MedCNN(nn.Module):
         return self.blend(x, y, share).clamp(0, 1)[..., :height, :width]
 
     def blend(self, a: Picture, b: Picture, share: Picture) -> Picture:
-        """Pictures joined band by band, `share` the weight of the first; the base, too, by the rule of the bands."""
-        offset = LEAST if self.pyramid == "contrast" else 0.0
-        first, second, shares = (gaussian_pyramid(x, self.levels) for x in (a + offset, b + offset, share))
+        """Pictures joined band by band, `share` the weight of the first; the coarsest level by the same rule."""
+        lifted = a + self.offset, b + self.offset, share
+        first, second, shares = (gaussian_pyramid(x, self.levels) for x in lifted)
         fused = joined(first[-1], second[-1], shares[-1])
         for x, y, x_below, y_below, w in zip(
             first[-2::-1], second[-2::-1], first[:0:-1], second[:0:-1], shares[-2::-1], strict=True
@@ -72,7 +83,7 @@ class MedCNN(nn.Module):
                 fused = (joined(x, y, w) + 1) * below.clamp_min(LEAST)
             else:
                 fused = joined(x - expand(x_below, *size), y - expand(y_below, *size), w) + below
-        return fused - offset
+        return fused - self.offset
 
 
 def joined(x: Picture, y: Picture, share: Picture) -> Picture:

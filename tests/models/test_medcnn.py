@@ -71,6 +71,16 @@ def test_of_one_picture_twice_that_picture_is_left(pyramid: str, size: tuple[int
         torch.testing.assert_close(network(picture, picture), picture, rtol=0, atol=2e-6)
 
 
+def test_an_offset_keeps_faint_tissue_near_bone_from_turning_black() -> None:
+    bone, tissue = torch.zeros(2, 1, 1, 32, 32).unbind()
+    bone[..., :12, :], tissue[..., 16:26, :] = 1.0, 0.3
+    left = []
+    for offset in (1 / 255, 0.3):
+        fused = MedCNN("contrast", 3, offset).blend(bone, tissue, torch.full_like(bone, 0.5))
+        left.append(fused[..., 16:26, :].mean().item() / 0.3)
+    assert left[1] > 0.3 > 5 * left[0]
+
+
 @pytest.mark.parametrize("pyramid", ["contrast", "laplacian"])
 def test_in_use(pyramid: str, tmp_path: Path) -> None:
     network = MedCNN(pyramid, 3)
@@ -107,5 +117,5 @@ def test_it_learns_which_window_is_sharp(tiny: Tiny) -> None:
 
 @pytest.mark.usefixtures("unchecked_types")
 def test_an_unknown_pyramid_is_refused() -> None:
-    with pytest.raises(InputError, match="pyramid 'dwt' of 5 levels: choose contrast or laplacian"):
+    with pytest.raises(InputError, match=r"pyramid 'dwt' of 5 levels, offset 0\.3: choose contrast or"):
         build({"_target_": "fuse.models.medcnn.MedCNN", "pyramid": "dwt"})

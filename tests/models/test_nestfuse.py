@@ -72,6 +72,15 @@ def test_every_layer_learns() -> None:
     claims.learns_everywhere(network, network(*claims.pictures(32, 32, 1)))
 
 
+def test_no_start_is_dead() -> None:
+    picture = claims.pictures(16, 16, 1)[0]
+    for seed in range(6):
+        torch.manual_seed(seed)
+        made = NestFuse()(picture)
+        assert (made > 0).all()
+        assert 0.02 < made.mean() < 20
+
+
 @pytest.mark.parametrize("pooling", ["mean", "max", "nuclear"])
 def test_the_order_of_three_sources_does_not_matter_and_equal_ones_are_one(pooling: str) -> None:
     network = NestFuse(pooling)
