@@ -79,8 +79,9 @@ class StackMFF(nn.Module):
 
     A U-Net on MobileNetV3-Large sees each slice alone, then the slices see each other, twice; no order is told. While
     training it returns the soft-max of the scores. In use the best slice has all the weight (equal scores share), and
-    its pixels are copied, with a hard seam. The batch norms of MobileNetV3 follow the data slowly (momentum 0.01): runs of
-    a few hundred steps score lower than what they have learned. `anneal`: training steps until the inner slopes have gone from 0 to 1.
+    its pixels are copied, with a hard seam. The batch norms of MobileNetV3 follow the data slowly (momentum 0.01): runs
+    of a few hundred steps score lower than what they have learned. `anneal`: training steps until the inner slopes have
+    gone from 0 to 1.
     """
 
     channels, luma, selects = 1, "full", True

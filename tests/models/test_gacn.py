@@ -67,12 +67,23 @@ def test_only_boundaries_are_smoothed() -> None:
     torch.testing.assert_close(smooth[..., 10:30, 20], guided[..., 10:30, 20], rtol=0, atol=1e-6)
 
 
-def test_the_band_by_hand() -> None:
-    decision = torch.full((1, 1, 11, 11), 0.9)  # sure: g = 0.9 in the middle, band = 1 - |2 (0.81 + 0.05) - 1| = 0.28
+@pytest.mark.parametrize(
+    ("level", "band"),
+    [
+        (0.9, 0.28),  # above 0.8: u = 0.9, 1 - |2 (0.9 * 0.9 + 0.1 * 0.5) - 1|
+        (0.75, 1.0),  # unsure: u = 0
+        (0.15, 1.0),
+        (0.05, 0.145),  # below 0.1: u = 0.95, 1 - |2 (0.05 * 0.95 + 0.05 * 0.5) - 1|
+    ],
+)
+def test_the_band_by_hand(level: float, band: float) -> None:
+    decision = torch.full((1, 1, 11, 11), level)  # g is the level in the middle
     a, b = pictures(2, side=11)
     a, b = a[..., :11], b[..., :11]
-    guided = guided_filter(0.9 * a + 0.1 * b, decision, 3, 0.1)
-    torch.testing.assert_close(smoothed_at_boundary(decision, a, b)[..., 5, 5], guided[..., 5, 5] * 0.28 + 0.9 * 0.72)
+    decision[..., 4, 4] += 0.01  # the filter changes something
+    guided = guided_filter(decision * a + (1 - decision) * b, decision, 3, 0.1)
+    weight = (smoothed_at_boundary(decision, a, b) - decision)[..., 4, 4] / (guided - decision)[..., 4, 4]
+    assert weight.item() == pytest.approx(band, abs=0.01)
 
 
 @pytest.mark.parametrize(

@@ -96,6 +96,20 @@ def test_a_layer_is_pre_norm_with_four_heads() -> None:
     torch.testing.assert_close(layer(given), wanted)
 
 
+def test_slices_are_seen_alone_then_meet_then_alone_then_meet(network: StackMFF) -> None:
+    made, (a, b) = copy.deepcopy(network).double(), [x.double() for x in pictures(2)]
+    slope = (made.steps / made.anneal).double()
+    with torch.no_grad():
+        x = torch.stack([made.look(a, slope), made.look(b, slope)], 1)
+        x = x + made.meet[0](x)  # which has added x itself already
+        x = x + torch.stack([made.refine(x[:, i], slope) for i in range(2)], 1)
+        scores = (x + made.meet[1](x)).amax(2)
+        weights = made(a, b)
+    assert x.shape == (1, 2, 8, 64, 96)
+    assert 0.02 < weights[:, 0].mean() < 0.98
+    assert torch.equal(weights[:, 0] == 1, scores[:, 0] > scores[:, 1])
+
+
 @pytest.mark.parametrize("count", [1, 2, 3, 5])
 def test_any_number_of_slices_in_any_order(network: StackMFF, count: int) -> None:
     made, sources = copy.deepcopy(network).double(), [x.double() for x in pictures(count)]
