@@ -25,21 +25,91 @@ READERS_PATH = ("fuse/cli.py", "fuse/train.py", "fuse/steps.py", "fuse/losses/te
 SLOW = {"torchvision", "matplotlib", "optuna", "onnx", "huggingface_hub", "tensorboard", "pywt", "jinja2", "scipy"}
 
 # Names that people and scripts outside of the repository use: one that is taken away breaks them.
-COMMANDS = {"fuse", "fuse-train", "fuse-eval", "fuse-list"}
+COMMANDS = {"fuse", "fuse-train", "fuse-eval", "fuse-list", "fuse-data"}
 PACKAGE = {"load", "evaluate", "metrics", "__version__"}
 METRICS = {
     *("ag", "en", "mean", "mi", "mse", "psnr", "q_g", "qabf", "rmse", "sd", "sf", "ssim"),
     *("brightness_shift", "mse_ref", "psnr_inner", "psnr_ref", "rmse_ref", "ssim_ref", "measure", "METRICS"),
 }
 CHOICES = {
-    "model": {"mffgan", "densefuse", "fusionnet"},
-    "loss": {"mffgan", "densefuse", "fusionnet"},
-    "data": {"synthetic", "lytro", "mfi_whu", "tno", "roadscene", "ct_mri"},
+    "model": {
+        "mffgan",
+        "densefuse",
+        "fusionnet",
+        "sesf",
+        "mfifgan",
+        "fusiongan",
+        "pmgi",
+        "ifcnn",
+        "u2fusion",
+        "gacn",
+        "ddcgan",
+        "attentionfgan",
+        "ufgan",
+        "tardal",
+        "pix2pix",
+        "merger",
+        "mergersr",
+        "mergergan",
+        "cnn2017",
+        "medcnn",
+        "seafusion",
+        "cddfuse",
+        "swinfusion",
+        "ganmcc",
+        "nestfuse",
+        "rfnnest",
+        "mufusion",
+        "lrrnet",
+        "reconet",
+        "lightmff",
+        "stackmff",
+    },
+    "loss": {"mffgan", "densefuse", "fusionnet", "metric"},
+    "critic": {"lsgan", "minimax", "hinge", "wgan", "wgan_gp", "wgan_div", "patch", "gap", "gmp", "spp"},
+    "data": {
+        "synthetic",
+        "folder",
+        "photographs",
+        "lytro",
+        "lytro_triples",
+        "mfi_whu",
+        "mfifb",
+        "mffw",
+        "mf_gray",
+        "tno",
+        "roadscene",
+        "roadscene_hr",
+        "msrs",
+        "vifb",
+        "vis_ir_unreg",
+        "m3fd",
+        "llvip",
+        "ct_mri",
+        "pet_mri",
+        "spect_mri",
+        "mefb",
+        "mef_sequence",
+    },
     "optim": {"adam", "mffgan", "densefuse", "fusionnet"},
     "experiment": {"mffgan_lytro", "densefuse_tno", "fusionnet_mfi_whu"},
     "debug": {"smoke"},
 }
-RULE_NAMES = {"average", "maximum", "laplacian"}
+RULE_NAMES = {
+    "average",
+    "maximum",
+    "gaussian",
+    "laplacian",
+    "contrast",
+    "maskblend",
+    "dwt",
+    "swt",
+    "gff",
+    "dctvar",
+    "dsift",
+    "structure",
+    "mertens",
+}
 RUN = ("dir", "steps", "seed", "device", "precision", "ema", "log_every", "val_every", "val_pairs", "save_every")
 RUN += ("objective", "evaluate", "resume")
 

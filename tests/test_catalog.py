@@ -14,6 +14,9 @@ def test_models_carry_name_and_parameters(capsys: pytest.CaptureFixture[str]) ->
     assert cards["mffgan"]["parameters"] == 40_033
     assert cards["densefuse"]["parameters"] == 74_193
     assert cards["fusionnet"]["parameters"] == 1_702_211
+    assert cards["densefuse"]["gflop"] == pytest.approx(2 * 640 * 480 * 74_000 / 1e9, rel=0.2)
+    assert (cards["ifcnn"]["sources"], cards["mffgan"]["sources"]) == ("any", 2)
+    assert (cards["mffgan"]["field"], cards["gacn"]["field"]) == (11, "whole picture")
     assert all(card["about"] for card in cards.values())
 
 

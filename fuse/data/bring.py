@@ -63,7 +63,7 @@ def opened(place: Path) -> Iterator[Source]:
         def read(path: PurePosixPath) -> bytes:
             try:
                 return archive.read(members[path])
-            except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as problem:
+            except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as problem:
                 raise InputError(f"it is damaged in {place}: {problem}") from problem
 
         yield Source(place, sorted(p for p in members if io.is_picture(p.name) and "__MACOSX" not in p.parts), read)

@@ -93,7 +93,7 @@ def dicom(data: bytes, name: str) -> Tensor:
     try:
         file = pydicom.dcmread(streams.BytesIO(data))
         pixels = np.asarray(file.pixel_array)
-    except (pydicom.errors.InvalidDicomError, AttributeError, ValueError, RuntimeError, NotImplementedError) as problem:
+    except (pydicom.errors.InvalidDicomError, AttributeError, ValueError, RuntimeError) as problem:
         raise InputError(f"{name} cannot be read as a DICOM picture: {problem}") from problem
     if int(file.get("NumberOfFrames") or 1) > 1:
         raise InputError(f"{name} has {file.NumberOfFrames} frames; save them one by one")
