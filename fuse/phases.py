@@ -18,8 +18,9 @@ from fuse.steps import Loss, Terms, Update, forward
 
 
 class Phased:
-    """Up to step `until` every source alone goes in and is to come out; from then on the fuser fuses.
+    """Until a share of all `steps` is done every source alone goes in and is to come out; then the fuser fuses.
 
+    `until`: that share, 0 to 1. A run that is resumed with more steps goes on with the first phase if its share grows.
     `first` and `second` name the terms of the recipe that count in each phase. `part` is the part of the fuser (an
     attribute) that the first phase trains and the second leaves as it is; None: everything learns in both. `start`, a
     run or checkpoint folder whose fuser is that part (or, without a part, the whole), takes the place of the first
@@ -31,7 +32,8 @@ class Phased:
         networks: Mapping[str, nn.Module],
         loss: Loss,
         update: Update,
-        until: int,
+        until: float,
+        steps: int,
         first: Sequence[str],
         second: Sequence[str],
         part: str | None = None,
@@ -39,11 +41,13 @@ class Phased:
     ) -> None:
         """
         Raises:
-            InputError: a term that the recipe lacks, a part that the fuser lacks, or a `start` that does not fit.
+            InputError: no share, a term or part that is not there, or a `start` that does not fit.
         """
+        if not 0 <= until <= 1:
+            raise InputError(f"model.step.until={until}: a share of all steps, from 0 to 1")
         self.fuser, self.update = networks["fuser"], update
         self.first, self.second = (chosen(loss, names) for names in (first, second))
-        self.until = until if start is None else 0
+        self.until = round(until * steps) if start is None else 0
         self.kept = submodule(self.fuser, part) if part else None
         if start is not None:
             module = self.kept or inner(self.fuser)

@@ -48,7 +48,7 @@ def recipe() -> Loss:
 
 def phased(fuser: nn.Module, **settings: Any) -> Phased:
     update = Update({"fuser": torch.optim.SGD(fuser.parameters(), 0.1)}, None, torch.device("cpu"))
-    settings = {"until": 2, "first": ["pixel"], "second": ["fused"]} | settings
+    settings = {"until": 0.5, "steps": 4, "first": ["pixel"], "second": ["fused"]} | settings
     return Phased({"fuser": fuser}, recipe(), update, **settings)
 
 
@@ -107,7 +107,7 @@ def test_the_terms_of_the_first_phase_read_what_the_fuser_tells_of_each_source()
 
     fuser, sample = Toy(), batch()
     update = Update({"fuser": torch.optim.SGD(fuser.parameters(), 0.1)}, None, torch.device("cpu"))
-    step = Phased({"fuser": fuser}, Loss({"t": Term(1, reading)}), update, 1, ["t"], ["t"])
+    step = Phased({"fuser": fuser}, Loss({"t": Term(1, reading)}), update, 0.5, 2, ["t"], ["t"])
     _, wanted = fuser(sample.sources[1])
     for i in range(2):
         step(sample, i, torch.Generator())
@@ -133,6 +133,8 @@ def test_a_start_is_loaded_and_ends_the_first_phase(part: str | None, tmp_path: 
 def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="names the term 'pixels'; did you mean pixel"):
         phased(Toy(), first=["pixels"])
+    with pytest.raises(InputError, match=r"until=2000: a share of all steps"):
+        phased(Toy(), until=2000)
     with pytest.raises(InputError, match="part=encoder: Toy has coder, joiner"):
         phased(Toy(), part="encoder")
     with pytest.raises(InputError, match="holds no checkpoint"):

@@ -125,4 +125,5 @@ def test_the_recipe_is_that_of_the_paper(composed: Composed) -> None:
     assert {name: loss[name]["weight"] for name in step["second"]} == {
         "intensity": 1, "gradient": 10, "decomposition": 2,
     }  # fmt: skip
-    assert (cfg["optim"]["lr"], cfg["optim"]["clip"], step["until"] * 3) == (1e-4, 0.01, cfg["run"]["steps"])
+    assert (cfg["optim"]["lr"], cfg["optim"]["clip"]) == (1e-4, 0.01)
+    assert (round(step["until"] * step["steps"]), cfg["run"]["steps"]) == (2000, 6000)
