@@ -56,12 +56,12 @@ def source_gradient(sample: Sample, role: str) -> Picture:
     return laplacian(sample.role(role)).abs()
 
 
-def conditional(picture: Picture, sample: Sample) -> Picture:
+def conditional(picture: Picture, sample: Sample) -> Float[Tensor, "b _ h w"]:
     """Sources and fused picture as channels of one: the critic judges the answer to these sources (pix2pix)."""
     return torch.cat([*sample.sources, picture], 1)
 
 
-def conditional_reference(sample: Sample) -> Picture:
+def conditional_reference(sample: Sample) -> Float[Tensor, "b _ h w"]:
     """Sources and reference as channels of one."""
     return conditional(sample.role("reference"), sample)
 
