@@ -29,8 +29,8 @@ def infrared_visible(size: int, generator: torch.Generator, targets: int = 4) ->
     y, x = torch.meshgrid(torch.linspace(-1, 1, size), torch.linspace(-1, 1, size), indexing="ij")
     slope = math.cos(2 * math.pi * direction) * x + math.sin(2 * math.pi * direction) * y
     light = (1 - 0.85 * night) * (0.6 + 0.4 * slope)
-    noise = torch.randn(3, size, size, generator=generator) * (0.01 + 0.03 * night)
-    visible = ((reflectance * light).clamp(0, 1) ** (1 / GAMMA) + noise).clamp(0, 1)
+    noise = torch.randn(3, size, size, generator=generator) * (0.004 + 0.012 * night)
+    visible = (spread(reflectance * light, 0.8).clamp(0, 1) ** (1 / GAMMA) + noise).clamp(0, 1)
 
     temperature = 0.35 + 0.1 * field(size, generator, 1.8)[0] + 0.15 * (reflectance.mean(0) - 0.3)
     hot = torch.zeros(size, size)

@@ -44,14 +44,13 @@ class RFNNest(nn.Module):
         self.autoencoder = NestFuse()
         self.blocks = nn.ModuleList(ResidualFusion(width) for width in WIDTHS)
 
-    def forward(self, *sources: Float[Tensor, "b 1 h w"]) -> Any:
+    def forward(self, ir: Float[Tensor, "b 1 h w"], vi: Float[Tensor, "b 1 h w"] | None = None) -> Any:
         """Fused luma in [0, 1] of infrared and visible luma in [0, 1]; of a single source its reconstruction.
 
         In training also the features `ir`, `vi` and `fused` at every scale, named `ir1` to `fused4`, on 0..255.
         """
-        if len(sources) == 1:
-            return self.autoencoder(*sources)
-        ir, vi = sources
+        if vi is None:
+            return self.autoencoder(ir)
         height, width = ir.shape[-2:]
         of_ir, of_vi = (self.autoencoder.encode(255 * at_least(x, SMALLEST)) for x in (ir, vi))
         fused = [block(a, b) for block, a, b in zip(self.blocks, of_ir, of_vi, strict=True)]
