@@ -59,7 +59,8 @@ class UNet(nn.Module):
         super().__init__()
         if sources < 1 or depth < 5:
             raise ValueError(f"sources={sources}, depth={depth}; give at least 1 source and 5 halvings")
-        self.sources, self.step = sources, 2**depth
+        self.sources = sources
+        self.step = self.multiple = 2**depth
         widths = [64, 128, 256] + [512] * (depth - 3)
         self.down = nn.ModuleList(
             nn.Conv2d(a, b, 4, 2, padding=1, bias=False) for a, b in pairwise([3 * sources, *widths])
