@@ -16,9 +16,9 @@ def models() -> list[Card]:
     """Networks of `conf/model/`: what they are for, what they cost in use, and what one should know of them.
 
     `parameters`: of what is used to fuse. `gflop`: 1e9 operations of convolutions and matrix products (a multiplication
-    and an addition are two) for two pictures of 640x480. `field`: side in pixels of what a result pixel depends on. `sources`: how many it takes.
-    `symmetric`: whether exchanging the sources changes nothing. `licence`: of the authors' code, none where they state
-    none; ours is written anew.
+    and an addition are two) for two pictures of 640x480. `field`: side in pixels of what a result pixel depends on.
+    `sources`: how many it takes. `symmetric`: whether exchanging the sources changes nothing. `licence`: of the
+    authors' code, none where they state none; ours is written anew.
     """
     from fuse.config import build
 

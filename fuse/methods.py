@@ -1,12 +1,14 @@
 """What can be judged: a rule, a checkpoint, a folder of pictures that somebody fused; and the trivial rows."""
 
 import hashlib
+import json
 from collections.abc import Callable, Mapping, Sequence
 from operator import methodcaller
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+import yaml
 from torch import Tensor, nn
 
 from fuse import checkpoint, infer
@@ -63,9 +65,20 @@ def fuser(given: str, device: torch.device, trust: Sequence[str] = ()) -> tuple[
         raise InputError(f"method '{given}' is neither a rule nor a folder; {near(given, RULES)}")
     found, card = checkpoint.load(path, trust)
     facts = {"kind": "checkpoint", "path": str(path), "weights": checkpoint.digest(path), "step": card.get("step")}
-    if "recipe" in card:
-        facts["recipe"] = f"{type(found).__name__} {card['recipe']}"  # runs that differ in nothing but their seed
+    if told := recipe(path):
+        facts["recipe"] = f"{type(found).__name__} {told}"
     return found.to(device), facts
+
+
+def recipe(run_folder: Path) -> str | None:
+    """Eight hex digits of all that made a run's weights but the seed and the machine; None if it is no run folder."""
+    try:
+        cfg = yaml.safe_load((run_folder / "config.yaml").read_text())
+        told = {group: cfg[group] for group in ("model", "loss", "optim", "data")}
+        told["run"] = {name: cfg["run"][name] for name in ("steps", "ema", "val_every", "objective")}
+        return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:8]
+    except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError):
+        return None
 
 
 def resolve(given: str, device: torch.device, tile: int | None = None, trust: Sequence[str] = ()) -> Method:

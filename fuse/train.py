@@ -1,9 +1,7 @@
 """The training loop, whole."""
 
 import copy
-import hashlib
 import itertools
-import json
 import logging
 import zlib
 from collections.abc import Callable, Iterator, Mapping
@@ -69,7 +67,7 @@ def run(cfg: dict[str, Any], out: Path) -> float | None:
     cut = build(model["patches"], samples=Split(data, "train"), channels=facts.channels, luma=facts.luma, device=device)
     watched = list(itertools.islice(data.samples("val"), settings.val_pairs))
     kept = networks | {"fuser": average} | ({"iterate": fuser} if settings.ema else {})
-    card = {"fuser": model["fuser"], "data": cfg["data"], "version": fuse.__version__, "recipe": digest(cfg)}
+    card = {"fuser": model["fuser"], "data": cfg["data"], "version": fuse.__version__}
     start, pending = 0, []
     best: float | None = None
     if settings.resume:
@@ -115,13 +113,6 @@ def run(cfg: dict[str, Any], out: Path) -> float | None:
                 raise KeyboardInterrupt(f"after step {done}; go on with: fuse-train run.resume=true run.dir={out}")
     meter.close()
     return best
-
-
-def digest(cfg: Mapping[str, Any]) -> str:
-    """Eight hex digits of all that makes the weights but the seed and the machine: runs of one recipe share them."""
-    told = {group: cfg[group] for group in ("model", "loss", "optim", "data")}
-    told["run"] = {name: cfg["run"][name] for name in ("steps", "ema", "val_every", "objective")}
-    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:8]
 
 
 def recipe(node: Mapping[str, Any]) -> Loss:

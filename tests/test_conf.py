@@ -20,8 +20,22 @@ Composed = Callable[..., dict[str, Any]]
 # Keys that their own name explains, the line above them, or the constructor that they are handed to.
 PLAIN = {"run", "model", "optim", "data", "hydra", "step", "fuser", "critic", "patches", "term", "role", "range"}
 PLAIN |= {"name", "task", "roles", "get", "lr", "batch", "augment", "order", "schedule", "optimiser", "patch", "steps"}
-PLAIN |= {"weight", "train", "val", "test", "cite", "terms", "_partial_", "scene", "inside", "shares", "distance", "about"}
 PLAIN |= {
+    "weight",
+    "train",
+    "val",
+    "test",
+    "cite",
+    "terms",
+    "_partial_",
+    "scene",
+    "inside",
+    "shares",
+    "distance",
+    "about",
+}
+PLAIN |= {
+    "about",
     "size",
     "padding",
     "kernel",

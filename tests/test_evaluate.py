@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 import torch
+from omegaconf import OmegaConf
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from torch import Tensor
 
-from fuse import infer, judge, methods, train
+from fuse import infer, judge, methods
 from fuse.data import color, io
 from fuse.data.sample import Sample
 from fuse.data.sets import Folders
@@ -245,8 +246,16 @@ def test_runs_that_differ_in_their_seed_alone_show_their_spread(tmp_path: Path) 
     assert spread["one"]["q_g"]["runs"] == 2
 
 
-def test_recipes_are_told_apart_but_for_seed_and_machine(composed: Any) -> None:
-    plain = train.digest(composed("train"))
-    assert train.digest(composed("train", "run.seed=3", "run.device=cpu", "run.log_every=3")) == plain
-    assert train.digest(composed("train", "loss.gradient.weight=3")) != plain
-    assert train.digest(composed("train", "run.steps=3")) != plain
+def test_recipes_are_told_apart_but_for_seed_and_machine(composed: Any, tmp_path: Path) -> None:
+    def told(*words: str) -> str | None:
+        OmegaConf.save(OmegaConf.create(composed("train", *words)), tmp_path / "config.yaml")
+        return methods.recipe(tmp_path)
+
+    plain = told()
+    assert plain is not None
+    assert told("run.seed=3", "run.device=cpu", "run.log_every=3") == plain
+    assert told("loss.gradient.weight=3") != plain
+    assert told("run.steps=3") != plain
+    for text in ("a: [", "model: 1", ""):
+        (tmp_path / "config.yaml").write_text(text)
+        assert methods.recipe(tmp_path) is None

@@ -15,7 +15,8 @@ from fuse.config import CONF, check
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 COMMAND = re.compile(r"^ *(?:PYTHONPATH=\. )?(fuse-train|fuse-eval) (.*)$", re.M)
-FOUND = [(page.name, *match.groups()) for page in PAGES for match in COMMAND.finditer(page.read_text())]
+JOINED = {page.name: re.sub(r" *\\\n *", " ", page.read_text()) for page in PAGES}  # lines that go on
+FOUND = [(name, *match.groups()) for name, text in JOINED.items() for match in COMMAND.finditer(text)]
 LINES = [found for found in FOUND if "--" not in found[2]]  # own networks have a test of their own
 CONFIG = {"fuse-train": "train", "fuse-eval": "eval"}
 
