@@ -2,10 +2,13 @@
 
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from commands import ENVIRONMENT, TINY
 from hydra import compose, initialize_config_dir
 
 import fuse
@@ -56,6 +59,68 @@ def test_the_own_network_of_readme_binds(tmp_path: Path, monkeypatch: pytest.Mon
         words = [f"hydra.searchpath=[file://{tmp_path / 'my_conf'}]", "model=mynet", "loss=mffgan", "optim=adam"]
         cfg = compose("train", words)
     assert check({"model": cfg.model}) == []
+
+
+MINE = """
+import torch
+
+
+def darkness(fused, sample):
+    return fused.mean()
+
+
+class Judge(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = torch.nn.Conv2d(1, 1, 3, stride=2)
+
+    def forward(self, x):
+        return self.conv(x).mean((1, 2, 3))
+"""
+RECIPE = """
+range: [0, 1]
+darkness: {weight: 3, term: {_target_: mine.darkness}}
+"""
+ADVERSARIAL = """
+fuser: {_target_: mynet.Net, width: 4}
+judge: {_target_: mine.Judge}
+step:
+  _target_: fuse.adversarial.Adversarial
+  critics:
+    judge:
+      real: {_target_: fuse.losses.views.source, _partial_: true, role: near}
+      fake: {_target_: fuse.losses.views.fused, _partial_: true}
+  objective: {_target_: fuse.losses.objectives.Hinge}
+patches: {_target_: fuse.data.patches.Patches, size: 32, batch: 2}
+"""
+
+
+def test_an_installed_plug_in_brings_network_loss_and_critic(tmp_path: Path) -> None:
+    """As README shows it: no option names a folder, the package is merely there."""
+    for name, text in {
+        "mynet.py": block("python", "class Net"),
+        "mine.py": MINE,
+        "hydra_plugins/mynet.py": block("python", "SearchPathPlugin"),
+        "mynet_conf/__init__.py": "",
+        "mynet_conf/model/mynet.yaml": ADVERSARIAL,
+        "mynet_conf/loss/mine.yaml": RECIPE,
+    }.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    code = "from fuse.cli import train; train()"
+    words = [*TINY, "model=mynet", "loss=mine", "optim=adam", "run.steps=2", "run.evaluate=false", "run.dir=out"]
+    done = subprocess.run(
+        [sys.executable, "-c", code, *words],
+        cwd=tmp_path,
+        env=ENVIRONMENT | {"PYTHONPATH": f"{ROOT}:{tmp_path}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    header = (tmp_path / "out" / "metrics.csv").read_text().splitlines()[0].split(",")
+    assert {"darkness", "adversarial", "judge", "judge_on_real", "judge_on_fused"} <= set(header)
+    assert (tmp_path / "out" / "last" / "judge.safetensors").is_file()
 
 
 def test_the_python_of_readme_runs() -> None:
