@@ -15,7 +15,7 @@ from fuse import methods as ways
 from fuse import protocol as protocols
 from fuse.config import build, check, near
 from fuse.data import color, io
-from fuse.data.sample import Sample
+from fuse.data.sample import Sample, enlarged
 from fuse.errors import InputError
 from fuse.methods import Method
 from fuse.metrics import LEARNED, METRICS, applicable, measure
@@ -38,6 +38,7 @@ PROTOCOL = {
     "picture": "8 bit as stored; no stretch, no resizing, no crop",
     "luma": "floor(0.298936 R + 0.587043 G + 0.114021 B + 0.5)",
     "range": "0..255, computed in float64",
+    "sizes": "smaller sources brought to the size of the largest, bicubic, before anything is measured",
     "sources": "values against several sources are combined as each metric states",
     "mean": "over the pairs of the split",
 }
@@ -141,7 +142,7 @@ def strip(fused: Tensor, sample: Sample) -> Tensor:
 
     The difference is shown four times amplified around mid-grey.
     """
-    pictures = [shown(x) for x in (*sample.sources, fused)]
+    pictures = [shown(x) for x in (*enlarged(sample).sources, fused)]
     if sample.reference is not None:
         return torch.cat([*pictures, shown(sample.reference)], 2)
     average = torch.stack(pictures[:-1]).mean(0)
@@ -190,6 +191,7 @@ def run(
     doubts: list[str] = []
     with Results(out, facts, names) as results, tqdm(total=facts["data"]["pairs"], unit="pair", disable=None) as bar:
         for company in ahead(together(data.samples(split))):
+            seen = {sample.names[0]: enlarged(sample) for sample in company}  # what the results are held against
             for method in everyone:
                 made: list[tuple[Tensor, Sample]] = []
                 for sample in company:
@@ -204,8 +206,9 @@ def run(
                     if method.facts["kind"] in ("rule", "checkpoint"):
                         io.write(out / "fused" / method.name / f"{pair}.png", fused[0])
                     if method.facts["kind"] == "folder":
-                        found = signs(color.grey_levels(fused), [color.grey_levels(x) for x in sample.sources])
+                        found = signs(color.grey_levels(fused), [color.grey_levels(x) for x in seen[pair].sources])
                         doubts += [f"{method.name}, {pair}: {sign}" for sign in found]
+                    sample = seen[pair]
                     if over_set:
                         real = sample.sources if sample.reference is None else [sample.reference]
                         over_set[method.name].add(fused, real)
@@ -290,7 +293,7 @@ def difference(
     for sample in tqdm(data.samples(split), total=len(data.stems(split)), unit="pair", disable=None):
         for method in methods:
             try:
-                rows[method.name].append(explain.values(method.fuse(sample), sample.sources, paths))
+                rows[method.name].append(explain.values(method.fuse(sample), enlarged(sample).sources, paths))
             except InputError as problem:
                 failures.append(f"{method.name}, {sample.names[0]}: {problem}")
     if not any(rows.values()):

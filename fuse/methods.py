@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from operator import methodcaller
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 from fuse import checkpoint, infer
 from fuse.config import near
 from fuse.data import io
-from fuse.data.sample import Sample
+from fuse.data.sample import Sample, enlarged
 from fuse.errors import InputError
 from fuse.models.average import Average, Maximum
 from fuse.models.dctvar import DctVar
@@ -130,8 +131,8 @@ def folder(name: str, path: Path) -> Method:
         if len(found) != 1:
             raise InputError(f"{path} has {len(found)} pictures for '{stem}'; exactly one must bear that stem")
         picture = io.read(pictures[found[0]])[None]
-        if picture.shape[-2:] != sample.sources[0].shape[-2:]:
-            size, wanted = picture.shape[-2:], sample.sources[0].shape[-2:]
+        size, wanted = picture.shape[-2:], enlarged(sample).sources[0].shape[-2:]
+        if size != wanted:
             raise InputError(
                 f"{pictures[found[0]]} is {size[1]}x{size[0]} but its sources are {wanted[1]}x{wanted[0]}; "
                 "a resized result cannot be scored"
@@ -146,12 +147,18 @@ def trivial(roles: Sequence[str]) -> list[Method]:
     rules = [network(name, RULES[name](), {"kind": "trivial"}) for name in ("average", "maximum")]
     average = rules[0].fuse
     copies = [Method(f"copy-{role}", methodcaller("role", role), {"kind": "trivial"}) for role in roles]
-    return [
+    rows = [
         *copies,
         *rules,
         Method("stretched-average", lambda sample: stretched(average(sample)), {"kind": "trivial"}),
         Method("noisy-average", lambda sample: noisy(average(sample), sample.names[0]), {"kind": "trivial"}),
     ]
+    return [row._replace(fuse=partial(of_equal_size, row.fuse)) for row in rows]
+
+
+def of_equal_size(fuse: Callable[[Sample], Tensor], sample: Sample) -> Tensor:
+    """The result for sources brought to one size, where they differ."""
+    return fuse(enlarged(sample))
 
 
 def stretched(picture: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 import fuse
 from fuse import checkpoint, infer, judge
 from fuse.config import Run, build, check, construct, near
-from fuse.data.sample import Sample, Split
+from fuse.data.sample import Sample, Split, enlarged
 from fuse.errors import InputError
 from fuse.log import Log
 from fuse.metrics import METRICS
@@ -144,7 +144,7 @@ def validate(fuser: nn.Module, samples: list[Sample], objective: str) -> tuple[d
     rows, strips = [], {}
     for sample in samples:
         fused = infer.fuse(fuser, sample.sources)
-        rows.append(judge.scores(fused, sample, names))
+        rows.append(judge.scores(fused, enlarged(sample), names))
         strips[sample.names[0]] = judge.strip(fused, sample)
     fuser.train()
     return {name: sum(row[name] for row in rows) / len(rows) for name in rows[0]}, strips

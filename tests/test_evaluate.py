@@ -259,3 +259,37 @@ def test_recipes_are_told_apart_but_for_seed_and_machine(composed: Any, tmp_path
     for text in ("a: [", "model: 1", ""):
         (tmp_path / "config.yaml").write_text(text)
         assert methods.recipe(tmp_path) is None
+
+
+class Unequal:
+    """A set whose first source is half as wide and high as its second."""
+
+    name, task, roles, reference, splits = "unequal", "infrared", ("ir", "vi"), None, {"test": ["a"]}
+
+    def stems(self, split: str) -> list[str]:
+        return ["a"]
+
+    def samples(self, split: str) -> Iterator[Sample]:
+        small, large = (torch.arange(n * n).view(1, 1, n, n).remainder(256).to(torch.uint8) for n in (20, 40))
+        yield Sample((small, large), None, ("a",), self.roles)
+
+    def identity(self, split: str) -> str:
+        return "0" * 12
+
+
+def test_sources_of_unequal_size_are_judged_at_the_size_of_the_largest(tmp_path: Path) -> None:
+    class Larger(torch.nn.Module):
+        resizes = True
+
+        def forward(self, ir: Tensor, vi: Tensor) -> Tensor:
+            return vi
+
+    trivial = methods.trivial(Unequal.roles)
+    larger = methods.network("larger", Larger(), {"kind": "checkpoint"})
+    _, failed = judge.run([larger, methods.resolve("gff", CPU)], Unequal(), "test", tmp_path / "e", ["mse"], trivial)
+    assert len(failed) == 1  # a method that cannot is listed, and the others go on
+    assert "gff, a: sources of sizes" in failed[0]
+    rows = table(tmp_path / "e")
+    assert rows["larger", "a"] == rows["copy-vi", "a"]
+    assert io.read(tmp_path / "e" / "fused" / "larger" / "a.png").shape == (1, 40, 40)
+    assert rows["average", "a"]["mse"] < rows["copy-ir", "a"]["mse"]

@@ -4,7 +4,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple, overload
 
+import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from fuse.errors import InputError
 
@@ -37,6 +39,18 @@ class Sample(NamedTuple):
             return self.sources[self.roles.index(name)]
         known = [*self.roles, *(["reference"] if self.reference is not None else [])]
         raise InputError(f"role '{name}' is not in this data, which has {', '.join(known)}; name one of them")
+
+
+def enlarged(sample: Sample) -> Sample:
+    """A sample of whole pictures whose smaller sources are brought to the size of the largest: bicubic, 8 or 16 bit."""
+    height, width = (max(x.shape[side] for x in sample.sources) for side in (-2, -1))
+    if all(x.shape[-2:] == (height, width) for x in sample.sources):
+        return sample
+    sources = []
+    for x in sample.sources:
+        larger = F.interpolate(x.float(), (height, width), mode="bicubic")
+        sources.append(larger.round().clamp(0, torch.iinfo(x.dtype).max).to(x.dtype))
+    return sample._replace(sources=tuple(sources))
 
 
 class Split(Sequence[Sample]):
