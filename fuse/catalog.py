@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -166,12 +167,19 @@ def main(words: list[str] | None = None) -> None:
     parser.add_argument("--json", action="store_true", help="as JSON")
     asked = parser.parse_args(words)
     found = {kind: KINDS[kind]() for kind in ([asked.kind] if asked.kind else KINDS)}
-    if asked.json:
-        json.dump(found[asked.kind] if asked.kind else found, sys.stdout, indent=1)
-        print()
-        return
+    text = json.dumps(found[asked.kind] if asked.kind else found, indent=1) if asked.json else lines(found)
+    try:
+        print(text)
+        sys.stdout.flush()
+    except BrokenPipeError:  # who reads has seen enough, as in fuse-list | head
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def lines(found: dict[str, list[Card]]) -> str:
+    """Every card on a line, by kind."""
+    told = []
     for kind, cards in found.items():
-        print(f"{kind}:")
+        told.append(f"{kind}:")
         width = max(len(card["name"]) for card in cards)
         for card in cards:
             facts = [
@@ -179,4 +187,9 @@ def main(words: list[str] | None = None) -> None:
                 for key, value in card.items()
                 if key not in ("name", "about") and value not in ("", [])
             ]
-            print(f"  {card['name']:{width}}  {card['about']}" + (f"  [{'; '.join(facts)}]" if facts else ""))
+            told.append(f"  {card['name']:{width}}  {card['about']}" + (f"  [{'; '.join(facts)}]" if facts else ""))
+    return "\n".join(told)
+
+
+if __name__ == "__main__":
+    main()

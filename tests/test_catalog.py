@@ -1,8 +1,11 @@
 """The command `fuse-list`."""
 
 import json
+import subprocess
+import sys
 
 import pytest
+from commands import ENVIRONMENT
 
 from fuse import catalog
 from fuse.metrics import METRICS
@@ -25,3 +28,19 @@ def test_every_kind_has_a_line_for_everything(capsys: pytest.CaptureFixture[str]
     said = capsys.readouterr().out
     for name in ("mffgan", "lytro", "laplacian", "synthetic", *METRICS):
         assert f"  {name} " in said
+
+
+def test_a_reader_who_stops_is_no_fault() -> None:
+    """`fuse-list metrics | head -1`, many times over what a pipe holds."""
+    code = "from fuse import catalog; catalog.KINDS['metrics'] = lambda: [{'name': 'x', 'about': 'y' * 100}] * 9999; "
+    code += "catalog.main(['metrics'])"
+    told = subprocess.Popen(
+        [sys.executable, "-c", code], env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert told.stdout is not None
+    assert told.stdout.readline() == b"metrics:\n"
+    told.stdout.close()
+    assert told.stderr is not None
+    assert told.stderr.read() == b""
+    told.stderr.close()
+    assert told.wait() == 0
