@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from protocols import SIDE, Recorder, batch, rng, updating, weights
 from torch import Tensor, nn
 
 from fuse.adversarial import Adversarial
@@ -15,21 +16,9 @@ from fuse.losses import terms, views
 from fuse.losses.objectives import Hinge, LeastSquares, Minimax, Wasserstein, gradient_penalty
 from fuse.models.mffgan import Discriminator, Generator
 from fuse.steps import Loss, Term
-from fuse.update import Update
 
-SIDE = 31
 SOFT = LeastSquares()
 PAPER = {"critic_steps": 2, "content_weight": 10}
-
-
-def batch(channels: int = 1, count: int = 4) -> Sample:
-    generator = torch.Generator().manual_seed(0)
-    near, far, truth = torch.rand(3, count, channels, SIDE, SIDE, generator=generator)
-    return Sample((near, far), truth, (), ("near", "far"))
-
-
-def rng(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 def content() -> Loss:
@@ -47,33 +36,6 @@ def gan(
     networks |= {"other": other} if other else {}
     critics = {"critic": {"real": views.joint_gradient, "fake": views.gradient}}
     return Adversarial(networks, content(), update, critics, **({"objective": SOFT, **PAPER} | settings))
-
-
-def updating(networks: Mapping[str, nn.Module], rate: float = 1e-3) -> Update:
-    optimisers = {name: torch.optim.Adam(net.parameters(), lr=rate, fused=True) for name, net in networks.items()}
-    return Update(optimisers, None, torch.device("cpu"))
-
-
-def weights(network: nn.Module) -> Tensor:
-    return torch.cat([p.detach().flatten() for p in network.parameters()])
-
-
-class Recorder:
-    """In place of an update: which network, which loss, and what its gradients would reach."""
-
-    def __init__(self, networks: Mapping[str, nn.Module] | None = None) -> None:
-        self.calls: list[tuple[str, float]] = []
-        self.networks = dict(networks or {})
-        self.reached: list[set[str]] = []
-
-    def __call__(self, name: str, loss: Tensor) -> None:
-        self.calls.append((name, loss.item()))
-        for network in self.networks.values():
-            network.zero_grad()
-        loss.backward()
-        self.reached.append(
-            {key for key, network in self.networks.items() if any(p.grad is not None for p in network.parameters())}
-        )
 
 
 def test_the_gan_updates_in_the_order_of_the_paper() -> None:
