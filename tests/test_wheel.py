@@ -38,7 +38,7 @@ def test_the_wheel_holds_code_configuration_and_templates_and_nothing_else(wheel
     assert any(name.endswith("licenses/LICENSE") for name in names)
     scripts = configparser.ConfigParser()
     scripts.read_string(entries)
-    assert set(scripts["console_scripts"]) >= {"fuse", "fuse-train", "fuse-eval", "fuse-list"}
+    assert set(scripts["console_scripts"]) >= {"fuse", "fuse-train", "fuse-eval", "fuse-list", "fuse-data"}
 
 
 @pytest.fixture(scope="module")
@@ -67,13 +67,19 @@ def run(installed: Path, command: str, *words: str) -> subprocess.CompletedProce
 def test_help_and_configuration_outside_of_the_repository(installed: Path) -> None:
     done = run(installed, "fuse-train", "--help")
     assert (done.returncode, done.stderr) == (0, "")
-    assert "model: densefuse, fusionnet, mffgan" in done.stdout
+    assert "model: attentionfgan, cddfuse" in done.stdout
     done = run(installed, "fuse-eval", "--cfg", "job", "method=average", "out=e")
     assert (done.returncode, done.stderr) == (0, "")
     assert "method: average" in done.stdout
     done = run(installed, "fuse-train", "--info", "searchpath", "run.dir=x")
     assert str(ROOT) not in done.stdout
     assert "fuse/conf" in done.stdout
+
+
+def test_manifests_outside_of_the_repository(installed: Path) -> None:
+    done = run(installed, "fuse-data", "list", "--json")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert {card["name"]: card for card in json.loads(done.stdout)}["lytro"]["scenes"]["all"] == [0, 20]
 
 
 def test_a_run_outside_of_the_repository(installed: Path) -> None:
