@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from fuse.data import color
-from fuse.data.patches import Patches
+from fuse.data.patches import Patches, inside
 from fuse.data.sample import Sample
 from fuse.errors import InputError
 
@@ -255,3 +255,17 @@ def test_balanced_draws_scenes_alike_and_windows_alike_within_them() -> None:
     corners = Counter((drawn(small, 0).sources[1][:, 0, 0, 0] * 255).round().int().tolist())
     assert set(corners) == {0, 1, 5, 6}
     assert min(corners.values()) > 70
+
+
+@pytest.mark.parametrize("augment", [False, True])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_windows_sliced_and_gathered_are_the_same(augment: bool, channels: int) -> None:
+    cut = cutter(scenes(channels), augment=augment, batch=40, channels=channels)
+    generator = torch.Generator().manual_seed(0)
+    picture = torch.randint(len(SIZES), (40,), generator=generator)
+    top = torch.stack([torch.randint(SIZES[i][0] - 3, (), generator=generator) for i in picture])
+    left = torch.stack([torch.randint(SIZES[i][1] - 3, (), generator=generator) for i in picture])
+    y, x = inside(4, 40, augment, generator, torch.device("cpu"))
+    one, other = (get(picture, top, left, y, x) for get in (cut._sliced, cut._gathered))
+    assert one.shape == (40, 3, channels, 4, 4)
+    assert torch.equal(one, other)
