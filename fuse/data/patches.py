@@ -139,7 +139,7 @@ class Patches:
         return self.bank[index]
 
     def _sliced(self, picture: Tensor, top: Tensor, left: Tensor, y: Tensor, x: Tensor) -> Tensor:
-        """The same, window by window: on a CPU copying lines is several times as fast as gathering pixels."""
+        """The same, window by window: on a CPU copying lines beats gathering pixels (`scripts/bench/patches`)."""
         size, count = self.size, self.starts.shape[1]
         windows = []
         for scene, row, column in zip(picture.tolist(), top.tolist(), left.tolist(), strict=True):
@@ -209,6 +209,7 @@ def finished(
         turn = torch.randint(2, (len(pictures[0]), 1, 1, 1), generator=generator, device=pictures[0].device).bool()
         pictures = [torch.where(turn, b, a) for a, b in zip(pictures, pictures[::-1], strict=True)]
     for role, factor in shrink.items():
-        i, side = roles.index(role), pictures[0].shape[-1] // factor
+        i = roles.index(role)
+        side = pictures[i].shape[-1] // factor
         pictures[i] = F.interpolate(pictures[i], (side, side), mode="bicubic", antialias=True).clamp(0, 1)
     return Sample(tuple(pictures), reference, (), tuple(roles))

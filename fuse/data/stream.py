@@ -81,6 +81,11 @@ class Stream:
             pictures.append(turned.view(self.batch, -1, self.size, self.size))
         reference = pictures.pop() if roles[-1] == "reference" else None
         sources = [role for role in roles if role != "reference"]
+        if unknown := [role for role, factor in self.shrink.items() if role not in sources or self.size % factor]:
+            raise InputError(
+                f"model.patches.shrink.{unknown[0]}={self.shrink[unknown[0]]}: the role must be one of "
+                f"{', '.join(sources)} and the factor a divisor of size={self.size}"
+            )
         return finished(pictures, reference, sources, self.swap, self.shrink, generator)
 
     def _cut(self, key: int) -> Cut:

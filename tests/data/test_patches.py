@@ -269,3 +269,10 @@ def test_windows_sliced_and_gathered_are_the_same(augment: bool, channels: int) 
     one, other = (get(picture, top, left, y, x) for get in (cut._sliced, cut._gathered))
     assert one.shape == (40, 3, channels, 4, 4)
     assert torch.equal(one, other)
+
+
+def test_every_role_shrinks_by_its_own_factor() -> None:
+    batch = drawn(cutter(scenes(), shrink={"near": 2, "far": 4}), 0)
+    assert [x.shape[-1] for x in batch.sources] == [2, 1]
+    assert batch.reference is not None
+    assert batch.reference.shape[-1] == 4

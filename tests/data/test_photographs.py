@@ -9,7 +9,7 @@ import pytest
 import torch
 from scipy import ndimage
 
-from fuse.data import io, photographs
+from fuse.data import io
 from fuse.data.damage import noisy
 from fuse.data.photographs import Photographs, by_depth, crisp, gaussian, lens, matte, objects
 from fuse.data.scenes import texture
@@ -127,4 +127,3 @@ def test_mistakes(folder: Path) -> None:
     io.write(folder / "guide" / "p0.png", torch.zeros(1, 8, 8, dtype=torch.uint8))
     with pytest.raises(InputError, match="p0: the guide is of another size"):
         list(Photographs(str(folder)).samples("train"))
-    assert photographs.Photographs.roles == ("near", "far")

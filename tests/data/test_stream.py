@@ -92,6 +92,9 @@ def test_mistakes() -> None:
         Stream(scenes(), 5, 4, workers=0)
     with pytest.raises(InputError, match="smaller than a patch of 50"):
         drawn(Stream(scenes(), 50, 2), 0)
+    for shrink in ({"ir": 2}, {"near": 2}):
+        with pytest.raises(InputError, match="one of near, far and the factor a divisor of size=5"):
+            drawn(Stream(scenes(), 5, 4, shrink=shrink), 0)
     mixed = [*scenes(2), *scenes(2, reference=False)]
     with pytest.raises(InputError, match="other sources or references"):
         drawn(Stream(mixed, 5, 40), 0)
