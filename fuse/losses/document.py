@@ -8,6 +8,7 @@ from typing import Any
 from fuse.losses import (
     chroma,
     cycle,
+    detection,
     distance,
     edge_preservation,
     gradient,
@@ -51,7 +52,19 @@ term. A term that asks for a `role` compares with that source, or with `referenc
 A term of your own is a function `(fused, sample, **settings) -> scalar` in any module that can be imported: name it."""
 
 TERMS = (
-    *(terms, intensity, gradient, structure, edge_preservation, selection, perceptual, inside, memory, cycle),
+    *(
+        terms,
+        intensity,
+        gradient,
+        structure,
+        edge_preservation,
+        selection,
+        perceptual,
+        detection,
+        inside,
+        memory,
+        cycle,
+    ),
     *(information, resolution, chroma, smoothness, metric),
 )
 

@@ -162,10 +162,10 @@ def stages(network: str, layers: Sequence[str]) -> nn.ModuleDict:
     if unknown := [layer for layer in layers if layer not in named]:
         raise InputError(f"features.layers: {network} has no {unknown[0]}; it has {', '.join(named)}")
     last = max(list(named).index(layer) for layer in layers)
-    stored = cached(network)
+    known = cached(network)
     made = nn.ModuleDict()
     for name, (prefix, stage) in list(named.items())[: last + 1]:
-        own = {key: stored[f"{prefix}.{key}"] for key in stage.state_dict() if f"{prefix}.{key}" in stored}
+        own = {key: known[f"{prefix}.{key}"] for key in stage.state_dict() if f"{prefix}.{key}" in known}
         if own.keys() != stage.state_dict().keys():
             raise InputError(f"the cached weights of {network} have nothing for {name}: delete the file, get it anew")
         stage.load_state_dict(own, assign=True)
@@ -192,22 +192,32 @@ def order(whole: nn.Module, network: str) -> Iterator[tuple[str, str, nn.Module]
             yield f"conv{block}_{layer}", f"features.{number}", stage
 
 
-def cached(network: str) -> dict[str, Tensor]:
-    """ImageNet weights of torchvision as its own download leaves them in the torch hub cache.
+def cached(network: str, trained: str = "IMAGENET1K_V1") -> dict[str, Tensor]:
+    """Weights of torchvision (`trained`: their name there) as its own download leaves them in the torch hub cache.
 
     Raises:
         InputError: they are not there or damaged.
     """
     from torchvision import models
 
-    url = models.get_model_weights(network).IMAGENET1K_V1.url
+    url = models.get_model_weights(network)[trained].url
     path = Path(torch.hub.get_dir(), "checkpoints", url.rpartition("/")[2])
     if not path.is_file():
         raise InputError(
-            f'the ImageNet weights of {network} are not in {path}; get them once with: python -c "import torchvision; '
-            f"torchvision.models.get_model('{network}', weights='IMAGENET1K_V1')\"; or let features be "
-            "fuse.losses.networks.Encoder (a checkpoint of densefuse) or fuse.losses.networks.Pyramid (no weights)"
+            f'the {trained} weights of {network} are not in {path}; get them once with: python -c "import torchvision; '
+            f"torchvision.models.get_model('{network}', weights='{trained}')\"; or name what needs no weights: "
+            "fuse.losses.networks.Encoder (a checkpoint of densefuse) or fuse.losses.networks.Pyramid for features, "
+            "fuse.losses.intensity.by_saliency for a detector"
         )
+    return stored(path)
+
+
+def stored(path: Path) -> dict[str, Tensor]:
+    """A file of weights, read so that it cannot run code.
+
+    Raises:
+        InputError: it is not there, or is something else.
+    """
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as problem:  # torch gives no common type for a damaged or forbidden pickle

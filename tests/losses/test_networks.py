@@ -127,7 +127,7 @@ def test_damaged_weights_and_unknown_names_are_refused(vgg: dict[str, Tensor], h
 
 def test_the_message_survives_the_recipe(hub: Path) -> None:
     features = {"_target_": "fuse.losses.networks.ImageNet"}
-    with pytest.raises(InputError, match="the ImageNet weights of vgg16 are not in"):
+    with pytest.raises(InputError, match="the IMAGENET1K_V1 weights of vgg16 are not in"):
         construct({"_target_": "fuse.losses.perceptual.content", "role": "vi", "features": features})
 
 
