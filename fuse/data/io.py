@@ -2,7 +2,8 @@
 
 import os
 import struct
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 os.environ.setdefault("OPENCV_LOG_LEVEL", "OFF")  # a broken file gets one message, ours
@@ -161,7 +162,18 @@ def write(path: Path, picture: Tensor) -> None:
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Write a file under a temporary name beside its place, then rename it.
+    """Write a file in one move.
+
+    Raises:
+        InputError: the place cannot be written to.
+    """
+    with in_one_move(path) as temporary:
+        temporary.write_bytes(data)
+
+
+@contextmanager
+def in_one_move(path: Path) -> Iterator[Path]:
+    """A temporary name beside a place, which becomes that place at the end; whatever goes wrong, nothing is left.
 
     Raises:
         InputError: the place cannot be written to.
@@ -169,12 +181,14 @@ def write_bytes(path: Path, data: bytes) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(data)
+        yield temporary
         os.replace(temporary, path)
-    except OSError as problem:
+    except BaseException as problem:
         with suppress(OSError):
             temporary.unlink()
-        raise InputError(f"{path} cannot be written: {problem.strerror}") from problem
+        if isinstance(problem, OSError):
+            raise InputError(f"{path} cannot be written: {problem.strerror or problem}") from problem
+        raise
 
 
 def resize(picture: Tensor, height: int, width: int) -> Tensor:

@@ -1,0 +1,1 @@
+"""Own pictures: any size, depth and kind, in stacks of any length."""
