@@ -5,7 +5,7 @@ Paper: https://doi.org/10.1109/TIM.2020.3005230
 """
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float
@@ -57,13 +57,14 @@ class NestFuse(nn.Module):
     """Auto-encoder of four scales with a densely nested decoder; 2,732,761 parameters.
 
     Given one source it reconstructs it, which is how it is trained; given several it fuses them scale by scale, in any
-    order alike. `pooling` is that of the channel rule, which looks at the whole picture: no tiles. Without the deep
-    supervision of the authors' second model (130 more parameters).
+    order alike. `pooling` is that of the channel rule, which looks at the whole picture: no tiles. `deep`: the authors'
+    second model, whose loss also sees what the two shallower nodes of the decoder make of the picture (130 more
+    parameters, of no use after training).
     """
 
     channels, luma, margin = 1, "full", None
 
-    def __init__(self, pooling: Pooling = "mean") -> None:
+    def __init__(self, pooling: Pooling = "mean", deep: bool = False) -> None:
         super().__init__()
         if pooling not in ("mean", "max", "nuclear"):
             raise ValueError(f"pooling '{pooling}' is not known; choose mean, max or nuclear")
@@ -76,6 +77,7 @@ class NestFuse(nn.Module):
         self.decode12, self.decode22 = block(2 * one + two, one), block(2 * two + three, two)
         self.decode13 = block(3 * one + two, one)
         self.output = conv(one, 1, 1)
+        self.shallow = nn.ModuleList(conv(one, 1, 1) for _ in range(2 * deep))
         self.start()
 
     def start(self) -> None:
@@ -87,14 +89,23 @@ class NestFuse(nn.Module):
             if isinstance(layer, nn.Conv2d):
                 nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
                 nn.init.zeros_(layer.get_parameter("bias"))
-        nn.init.uniform_(self.output[0].get_parameter("weight"), 0, 2 / WIDTHS[0])
+        for last in (self.output, *self.shallow):
+            nn.init.uniform_(last[0].get_parameter("weight"), 0, 2 / WIDTHS[0])
 
-    def forward(self, *sources: Float[Tensor, "b 1 h w"]) -> Float[Tensor, "b 1 h w"]:
-        """Fused luma of luma in [0, 1]; inside, the paper's 0..255. Not negative; may exceed 1."""
+    def forward(self, *sources: Float[Tensor, "b 1 h w"]) -> Any:
+        """Fused luma of luma in [0, 1]; inside, the paper's 0..255. Not negative; may exceed 1.
+
+        In training, with `deep`, also what the nodes make: `node1`, `node2`.
+        """
         height, width = sources[0].shape[-2:]
         scales = [self.encode(255 * at_least(x, SMALLEST)) for x in sources]
         joined = [join(torch.stack(x), self.pooling) if len(x) > 1 else x[0] for x in zip(*scales, strict=True)]
-        return self.decode(joined)[..., :height, :width] / 255
+        *nodes, last = self.nest(joined)
+        picture = self.output(last)[..., :height, :width] / 255
+        if not (self.training and self.shallow):
+            return picture
+        made = [head(node)[..., :height, :width] / 255 for head, node in zip(self.shallow, nodes, strict=True)]
+        return picture, {f"node{i}": x for i, x in enumerate(made, start=1)}
 
     def encode(self, picture: Float[Tensor, "b 1 h w"]) -> list[Tensor]:
         """Features at full, half, quarter and eighth size of a picture on 0..255."""
@@ -106,14 +117,17 @@ class NestFuse(nn.Module):
 
     def decode(self, scales: Sequence[Tensor]) -> Float[Tensor, "b 1 h w"]:
         """Picture on 0..255 of features at four scales."""
+        return self.output(self.nest(scales)[-1])
+
+    def nest(self, scales: Sequence[Tensor]) -> tuple[Features, Features, Features]:
+        """The three nodes of full size, the deepest last."""
         e1, e2, e3, e4 = scales
         d11 = self.decode11(torch.cat([e1, up(e2, e1)], 1))
         d21 = self.decode21(torch.cat([e2, up(e3, e2)], 1))
         d12 = self.decode12(torch.cat([e1, d11, up(d21, e1)], 1))
         d31 = self.decode31(torch.cat([e3, up(e4, e3)], 1))
         d22 = self.decode22(torch.cat([e2, d21, up(d31, e2)], 1))
-        d13 = self.decode13(torch.cat([e1, d11, d12, up(d22, e1)], 1))
-        return self.output(d13)
+        return d11, d12, self.decode13(torch.cat([e1, d11, d12, up(d22, e1)], 1))
 
 
 def up(x: Float[Tensor, "b c y x"], like: Float[Tensor, "b d h w"]) -> Float[Tensor, "b c h w"]:

@@ -5,12 +5,16 @@ from pathlib import Path
 import claims
 import pytest
 import torch
+import yaml
 from torch import Tensor
 from torch.nn import functional as F
 
-from fuse.config import build
+from fuse.config import CONF, build
+from fuse.data.sample import Sample
 from fuse.errors import InputError
 from fuse.models.nestfuse import NestFuse, channel_shares, join, spatial_shares, up
+from fuse.steps import forward
+from fuse.train import recipe
 
 WIDTHS = (64, 112, 160, 208)
 
@@ -56,6 +60,28 @@ def test_parameters_and_widths_are_those_of_the_paper() -> None:
     assert claims.parameters(network) == 2_732_761
     scales = network.encode(torch.rand(1, 1, 32, 48))
     assert [tuple(x.shape[1:]) for x in scales] == [(width, 32 >> i, 48 >> i) for i, width in enumerate(WIDTHS)]
+
+
+def test_deep_supervision_sees_the_shallower_nodes_in_training_only() -> None:
+    network = NestFuse(deep=True)
+    assert claims.parameters(network) == 2_732_891
+    picture = claims.pictures(32, 48, 1)[0]
+    made, told = network.train()(picture)
+    assert list(told) == ["node1", "node2"]
+    assert all(x.shape == picture.shape for x in told.values())
+    claims.learns_everywhere(network, torch.stack([made, *told.values()]))
+    alone = NestFuse()
+    alone.load_state_dict({name: x for name, x in network.state_dict().items() if not name.startswith("shallow")})
+    assert torch.equal(network.eval()(picture, picture), alone.eval()(picture, picture))
+
+
+def test_deep_supervision_trains() -> None:
+    loss = recipe(yaml.safe_load(Path(CONF, "loss", "nestfuse_deep.yaml").read_text()))
+    network = NestFuse(deep=True).train()
+    picture = claims.pictures(192, 192, 1)[0]
+    _, terms = loss(*loss.view(*forward(network, Sample((picture,), picture, (), ("source",)))))
+    assert list(terms) == ["pixel", "ssim", "pixel_node1", "ssim_node1", "pixel_node2", "ssim_node2"]
+    assert len({float(value) for value in terms.values()}) == 6
 
 
 def test_in_use(tmp_path: Path) -> None:
