@@ -17,6 +17,7 @@ SIGNATURE = b"\x89PNG\r\n\x1a\n"
 XMP = b"XML:com.adobe.xmp\0"
 COLOUR = (b"gAMA", b"cHRM", b"sRGB", b"cICP")
 KEPT = (*COLOUR, b"tEXt", b"zTXt", b"iTXt")
+LEVEL = 4  # of 9; level 6 makes photographs 7 % smaller in three times the time
 LONGEST = 1 << 28  # bytes of a chunk beside the pixels; more is damage or an attack
 
 
@@ -158,7 +159,7 @@ def write(path: Path, values: np.ndarray, alpha: bool, stored: Stored) -> None:
         before.append((b"iTXt", XMP + bytes(4) + stored.xmp))
     before += [entry for entry in stored.chunks if entry[0] not in COLOUR]
     flat = values[..., 0] if values.shape[2] == 1 else values
-    data = memoryview(imagecodecs.png_encode(np.ascontiguousarray(flat), level=6))
+    data = memoryview(imagecodecs.png_encode(np.ascontiguousarray(flat), level=LEVEL))
     first = len(SIGNATURE) + 25  # after the header chunk
     with path.open("wb") as file:
         file.write(data[:first])

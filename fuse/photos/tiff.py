@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from fuse.errors import InputError
-from fuse.photos import colour, exif
+from fuse.photos import colour, exif, png
 from fuse.photos.stored import Header, Stored, upright
 
 WHITE_IS_0, BLACK_IS_0, RGB, PALETTE, CMYK, YCBCR = 0, 1, 2, 3, 5, 6  # photometric interpretations
@@ -203,6 +203,7 @@ def write(path: Path, values: np.ndarray, alpha: bool, stored: Stored) -> None:
     how: dict[str, Any] = {}
     if stored.compression in ("lzw", "deflate", None):
         how = {"compression": stored.compression or "deflate", "predictor": True}
+        how |= {} if stored.compression == "lzw" else {"compressionargs": {"level": png.LEVEL}}
     if stored.dpi:
         how |= {"resolution": stored.dpi, "resolutionunit": 2}
     flat = values[..., 0] if values.shape[2] == 1 else values
