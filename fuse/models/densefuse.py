@@ -3,14 +3,15 @@
 Paper: https://doi.org/10.1109/TIP.2018.2887342
 """
 
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-Rule = Literal["l1", "mean", "sum", "max"]
+Rule = Literal["l1", "mean", "sum", "max", "style"]
+RULES = get_args(Rule)
 
 
 def conv(inputs: int, outputs: int) -> nn.Conv2d:
@@ -32,20 +33,39 @@ def l1_weights(features: Float[Tensor, "n b c h w"], radius: int = 1) -> Float[T
     return share.unsqueeze(2)
 
 
+def styled(features: Float[Tensor, "n b c h w"], smallest: float = 1e-3) -> Float[Tensor, "b c h w"]:
+    """Features of the other sources, joined by the l1 rule, with each channel's mean and deviation of the first one.
+
+    Adaptive instance normalisation (Huang, Belongie, ICCV 2017): what is where from one modality, how it looks from
+    the other. Channels that deviate by less than `smallest` (features of 0..255) are only shifted.
+    """
+    style, content = (
+        features[0],
+        features[1] if len(features) == 2 else (l1_weights(features[1:]) * features[1:]).sum(0),
+    )
+    (wanted, spread), (mean, own) = (
+        (x.mean((2, 3), keepdim=True), x.std((2, 3), keepdim=True, correction=0)) for x in (style, content)
+    )
+    return wanted + (content - mean) * torch.where(own > smallest, spread / own.clamp_min(smallest), 1)
+
+
 class DenseFuse(nn.Module):
     """Auto-encoder whose features are joined by a rule; 74,193 parameters, receptive field 17 pixels.
 
     Given one source it reconstructs it, which is how it is trained; given several it fuses them, in any order alike.
-    `rule`: `l1` (weights by activity, the default), `mean`, `max`, or `sum`, which leaves the range the decoder knows.
+    `rule`: `l1` (weights by activity, the default), `mean`, `max`, or `sum`, which leaves the range the decoder knows;
+    and, not the paper's, `style`: the first source's statistics on what the others show, for which order matters.
     """
 
-    channels, luma, margin = 1, "full", 9  # four convolutions, the block of the l1 rule, four convolutions
+    channels, luma = 1, "full"
 
     def __init__(self, rule: Rule = "l1") -> None:
         super().__init__()
-        if rule not in ("l1", "mean", "sum", "max"):
-            raise ValueError(f"rule '{rule}' is not known; choose l1, mean, sum or max")
+        if rule not in RULES:
+            raise ValueError(f"rule '{rule}' is not known; choose {', '.join(RULES[:-1])} or {RULES[-1]}")
         self.rule = rule
+        # Four convolutions, the block of the l1 rule, four convolutions; statistics are those of the whole picture.
+        self.margin = None if rule == "style" else 9
         self.first = conv(1, 16)
         self.dense = nn.ModuleList([conv(16, 16), conv(32, 16), conv(48, 16)])
         self.decoder = nn.ModuleList([conv(64, 64), conv(64, 32), conv(32, 16)])
@@ -66,6 +86,8 @@ class DenseFuse(nn.Module):
 
     def join(self, features: Float[Tensor, "n b 64 h w"]) -> Float[Tensor, "b 64 h w"]:
         """Features of all sources as one, by the rule."""
+        if self.rule == "style":
+            return styled(features)
         if self.rule == "l1":
             return (l1_weights(features) * features).sum(0)
         if self.rule == "max":

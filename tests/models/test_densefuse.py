@@ -1,5 +1,6 @@
 """DenseFuse: its layers against plain convolutions, and the rules that join features."""
 
+import claims
 import pytest
 import torch
 from torch import Tensor
@@ -7,7 +8,7 @@ from torch.nn import functional as F
 
 from fuse.config import build
 from fuse.errors import InputError
-from fuse.models.densefuse import DenseFuse, l1_weights
+from fuse.models.densefuse import DenseFuse, l1_weights, styled
 
 
 def plain(network: DenseFuse, picture: Tensor) -> tuple[Tensor, Tensor]:
@@ -96,6 +97,27 @@ def test_the_l1_rule_keeps_what_only_one_source_has() -> None:
     assert torch.equal(joined, features[0])
 
 
+def test_style_is_the_first_source_s_statistics_on_the_others_content() -> None:
+    generator = torch.Generator().manual_seed(0)
+    look, content = 3 * torch.randn(2, 5, 8, 9, generator=generator) + 7, torch.rand(2, 5, 8, 9, generator=generator)
+    made = styled(torch.stack([look, content]))
+    torch.testing.assert_close(made.mean((2, 3)), look.mean((2, 3)))
+    torch.testing.assert_close(made.std((2, 3)), look.std((2, 3)))
+    for ours, theirs in zip(made.flatten(0, 1), content.flatten(0, 1), strict=True):
+        assert torch.corrcoef(torch.stack([ours.flatten(), theirs.flatten()]))[0, 1] > 0.9999
+    flat = styled(torch.stack([look, torch.full_like(content, 2.0)]))
+    torch.testing.assert_close(flat, look.mean((2, 3), keepdim=True).expand_as(flat))
+
+
+def test_style_needs_the_whole_picture_and_takes_three() -> None:
+    network = DenseFuse("style")
+    assert network.margin is None
+    one, two, three = claims.pictures(24, 32, 3)
+    torch.testing.assert_close(network(one, two, two), network(one, two))
+    assert not torch.allclose(network(one, two), network(two, one))
+    assert network(one, two, three).shape == one.shape
+
+
 def test_batches_are_fused_picture_by_picture() -> None:
     torch.manual_seed(0)
     network = DenseFuse()
@@ -107,5 +129,5 @@ def test_batches_are_fused_picture_by_picture() -> None:
 
 @pytest.mark.usefixtures("unchecked_types")
 def test_an_unknown_rule_is_refused_with_the_known() -> None:
-    with pytest.raises(InputError, match="rule 'l2' is not known; choose l1, mean, sum or max"):
+    with pytest.raises(InputError, match="rule 'l2' is not known; choose l1, mean, sum, max or style"):
         build({"_target_": "fuse.models.densefuse.DenseFuse", "rule": "l2"})
