@@ -112,24 +112,24 @@ def xmp_of(data: bytes) -> bytes | None:
     return unpacked(rest[2]) if packed else rest[2]
 
 
-def critical(file: BufferedReader) -> memoryview:
+def critical(file: BufferedReader) -> bytearray:
     """The file without the chunks that pixels do not need: libpng grumbles about others on the terminal."""
-    out = bytearray(file.seek(0, 2))
-    room, filled = memoryview(out), len(SIGNATURE)
-    room[:filled] = SIGNATURE
+    out, filled, name = bytearray(file.seek(0, 2)), len(SIGNATURE), b""
     file.seek(filled)
-    name = b""
-    while name != b"IEND":
-        head = file.read(8)
-        size, name = struct.unpack(">I4s", head)
-        if name not in (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"):
-            file.seek(size + 4, 1)
-            continue
-        room[filled : filled + 8] = head
-        if file.readinto(room[filled + 8 : filled + 12 + size]) < size + 4:
-            raise ValueError("the file ends before the picture does")
-        filled += size + 12
-    return room[:filled]
+    with memoryview(out) as room:
+        room[:filled] = SIGNATURE
+        while name != b"IEND":
+            head = file.read(8)
+            size, name = struct.unpack(">I4s", head)
+            if name not in (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"):
+                file.seek(size + 4, 1)
+                continue
+            room[filled : filled + 8] = head
+            if file.readinto(room[filled + 8 : filled + 12 + size]) < size + 4:
+                raise ValueError("the file ends before the picture does")
+            filled += size + 12
+    del out[filled:]
+    return out
 
 
 def pixels(file: BufferedReader, head: Header) -> np.ndarray:

@@ -1,5 +1,6 @@
 """TIFF files: 8 and 16 bits and floating point, every compression, with what cameras write into them."""
 
+import logging
 import math
 import struct
 from pathlib import Path
@@ -13,6 +14,7 @@ from fuse.photos import colour, exif, png
 from fuse.photos.stored import Header, Stored, upright
 
 WHITE_IS_0, BLACK_IS_0, RGB, PALETTE, CMYK, YCBCR = 0, 1, 2, 3, 5, 6  # photometric interpretations
+NAMES = {0: "grey", 1: "grey", 2: "RGB", 3: "palette", 4: "mask", 5: "CMYK", 6: "YCbCr", 8: "CIELab"}
 JPEG = (6, 7)  # compressions that bring YCbCr as RGB
 DEPTHS = {"uint8": torch.uint8, "uint16": torch.uint16, "float16": torch.float32}
 DEPTHS |= {"float32": torch.float32, "float64": torch.float32}
@@ -25,6 +27,7 @@ def opened(file: BinaryIO) -> Any:
     """The file in tifffile, nothing decoded."""
     import tifffile
 
+    logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # a broken file gets one message, ours
     file.seek(0)
     return tifffile.TiffFile(file)
 
@@ -48,7 +51,7 @@ def header(file: BinaryIO, name: str) -> Header:
     colours = 3 if kind == YCBCR and page.compression in JPEG else colours
     if colours == 0 or count not in (colours, colours + 1) or page.ndim > 3 or page.imagedepth > 1:
         raise InputError(
-            f"{name} is a TIFF file of {count} channels, {page.photometric!s}; allowed are grey, palette, RGB "
+            f"{name} is a TIFF file of {count} channels, {NAMES.get(kind, 'unknown colours')}; allowed are grey, palette, RGB "
             "and CMYK with or without transparency"
         )
     bits = page.bitspersample
@@ -105,7 +108,8 @@ def told(file: BinaryIO, tiff: Any, page: Any) -> tuple[Stored, int]:
     turn = turn if 1 <= turn <= 8 else 1
     block, said = None, []
     if tiff.is_bigtiff:
-        said.append("its EXIF is left out, since it is a BigTIFF file")
+        if value.keys() & {271, 272, *exif.INNER}:
+            said.append("its EXIF was left out, since it is a BigTIFF file")
     else:
         file.seek(0)
         mark = file.read(8)
@@ -148,8 +152,9 @@ def pixels(file: BinaryIO, head: Header) -> np.ndarray:
     tiff = opened(file)
     page = tiff.pages.first
     end = file.seek(0, 2)
-    parts = list(zip(page.dataoffsets, page.databytecounts, strict=True))
-    if len(parts) < math.prod(page.chunked) or any(count == 0 or at + count > end for at, count in parts):
+    places, counts = page.dataoffsets, page.databytecounts
+    whole = len(places) == len(counts) >= math.prod(page.chunked)
+    if not whole or any(count == 0 or at + count > end for at, count in zip(places, counts, strict=True)):
         raise ValueError("the file ends before the picture does")
     values = page.asarray()
     values = values[..., None] if values.ndim == 2 else values
