@@ -1,12 +1,12 @@
 """Sums that do not depend on the order of what is added."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor
 
 
-def summed(terms: Sequence[Tensor]) -> Tensor:
+def summed(terms: Iterable[Tensor]) -> Tensor:
     """Sum of tensors of one shape, the same to the last bit in whatever order they are given.
 
     Floating-point addition of three or more numbers depends on their order, so they are sorted first, element by

@@ -7,6 +7,8 @@ import torch
 from jaxtyping import Float, Integer
 from torch import Tensor
 
+from fuse.order import summed
+
 Luma = Literal["full", "limited"]
 GREY = 128 / 255  # chroma of a colourless pixel
 
@@ -50,12 +52,12 @@ def grey_from_luma(y: Float[Tensor, "b 1 h w"], luma: Luma) -> Float[Tensor, "b 
 def distance_from_grey(chroma: Sequence[Float[Tensor, "b 2 h w"]]) -> Float[Tensor, "b 2 h w"]:
     """Chroma fused by C = sum C_i |C_i - 128| / sum |C_i - 128|, per pixel and component; 128 where all are 128.
 
-    The field's usual rule (Prabhakar et al., DeepFuse, 2017), for any number of sources.
+    The field's usual rule (Prabhakar et al., DeepFuse, 2017), for any number of sources in any order.
     """
     offset = torch.stack(list(chroma)) - GREY
     weight = offset.abs()
-    total = weight.sum(0)
-    return GREY + (offset * weight).sum(0) / total.clamp_min(torch.finfo(total.dtype).tiny)
+    total = summed(weight)
+    return GREY + summed(offset * weight) / total.clamp_min(torch.finfo(total.dtype).tiny)
 
 
 def grey_levels(picture: Integer[Tensor, "b c h w"]) -> Float[Tensor, "b 1 h w"]:

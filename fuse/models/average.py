@@ -3,7 +3,8 @@
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn import functional as F
+
+from fuse.models.masks import winners
 
 
 class Average(nn.Module):
@@ -18,11 +19,10 @@ class Average(nn.Module):
 
 
 class Maximum(nn.Module):
-    """The brightest source at every pixel; on ties the first."""
+    """The brightest source at every pixel; equal ones are averaged."""
 
     selects, luma, margin = True, "full", 0
 
     def forward(self, *sources: Float[Tensor, "b 1 h w"]) -> Float[Tensor, "b n h w"]:
-        """Weights 1 at the largest luma, else 0."""
-        stack = torch.cat(sources, 1)
-        return F.one_hot(stack.argmax(1), len(sources)).movedim(-1, 1).to(stack.dtype)
+        """Weights 1 at the largest luma, else 0; equal ones share."""
+        return winners(torch.cat(sources, 1))

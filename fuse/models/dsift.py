@@ -32,7 +32,8 @@ class Dsift(nn.Module):
     their order does not matter; pixels where the most comparisons are won by several are averages of these.
     """
 
-    selects, luma = True, "full"  # no margin: what a small region is depends on the whole picture
+    selects, luma = True, "full"
+    everywhere = "what a small region is depends on the whole picture"  # hence no margin
 
     def forward(self, *sources: Float[Tensor, "b 1 h w"]) -> Float[Tensor, "b n h w"]:
         """Weights that sum to 1."""

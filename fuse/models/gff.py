@@ -12,6 +12,7 @@ from fuse.metrics.windows import gaussian, smooth
 from fuse.models.guided import box_mean, guided_filter
 from fuse.models.masks import winners
 from fuse.models.sharpness import laplace, luma
+from fuse.order import summed
 
 BASE_RADIUS = 15  # of the 31x31 mean that splits base and detail
 SALIENCY_WINDOW = gaussian(11, 5.0)
@@ -39,11 +40,11 @@ class Gff(nn.Module):
         salient = smooth(F.pad(laplace(guides).abs(), [5, 5, 5, 5], mode="replicate"), SALIENCY_WINDOW)
         chosen = winners(salient)
         of_base, of_detail = (refined(chosen, guides, *settings) for settings in (OF_BASE, OF_DETAIL))
-        fused = torch.zeros_like(sources[0])
+        parts = []
         for number, source in enumerate(sources):
             base = box_mean(source, BASE_RADIUS)
-            fused = fused + of_base[:, number, None] * base + of_detail[:, number, None] * (source - base)
-        return fused
+            parts.append(of_base[:, number, None] * base + of_detail[:, number, None] * (source - base))
+        return summed(parts)
 
 
 def refined(
@@ -53,5 +54,5 @@ def refined(
     shape = weights.shape
     maps = guided_filter(guides.reshape(-1, 1, *shape[2:]), weights.reshape(-1, 1, *shape[2:]), radius, eps)
     kept = maps.reshape(shape).clamp_min(0)
-    total = kept.sum(1, keepdim=True)
+    total = summed(kept.split(1, 1))
     return torch.where(total > 0, kept / total, 1 / shape[1])

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from fuse.models.pyramid import blended
 from fuse.models.sharpness import laplace, luma
+from fuse.order import summed
 
 SPREAD = 0.2  # of the Gaussian around mid-grey that says how well a level is exposed
 
@@ -22,6 +23,7 @@ class Mertens(nn.Module):
     """
 
     channels = 3
+    everywhere = "its pyramid goes down to a pixel or two"  # hence no margin
 
     def __init__(self, contrast: float = 1.0, saturation: float = 1.0, exposedness: float = 1.0) -> None:
         super().__init__()
@@ -39,7 +41,7 @@ class Mertens(nn.Module):
             weights = weights * measure**exponent
         weights = weights + 1e-12  # equal shares where all are 0
         levels = min(weights.shape[-2:]).bit_length() - 1
-        return blended(sources, weights / weights.sum(1, keepdim=True), levels, smallest=1)
+        return blended(sources, weights / summed(weights.split(1, 1)), levels, smallest=1)
 
 
 def saturation(x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b 1 h w"]:

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from fuse.metrics.windows import decimated
 from fuse.models.borders import mirrored
 from fuse.models.masks import winners
+from fuse.order import summed
 
 BINOMIAL = (1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16)
 
@@ -50,15 +51,16 @@ def blended(
     Weights that sum to 1 keep what the sources have in common; the result may overshoot the range.
     """
     shares = gaussian_pyramid(weights, levels, smallest)
-    mixed = [torch.zeros_like(sources[0][..., :1, :1])] * len(shares)
+    parts: list[list[Tensor]] = [[] for _ in shares]
     for number, source in enumerate(sources):
         layers = gaussian_pyramid(source, levels, smallest)
         for level, layer in enumerate(layers):
             if level + 1 < len(layers):
                 layer = layer - expand(layers[level + 1], *layer.shape[-2:])
-            mixed[level] = mixed[level] + shares[level][:, number : number + 1] * layer
-    fused = mixed[-1]
-    for detail in mixed[-2::-1]:
+            parts[level].append(shares[level][:, number : number + 1] * layer)
+    fused = summed(parts.pop())
+    while parts:
+        detail = summed(parts.pop())
         fused = expand(fused, *detail.shape[-2:]) + detail
     return fused
 
@@ -80,10 +82,10 @@ class Laplacian(nn.Module):
     def forward(self, *sources: Float[Tensor, "b 1 h w"]) -> Float[Tensor, "b 1 h w"]:
         """Fused luma of luma in [0, 1]; may overshoot the range. Sides of 4 pixels or less end the pyramid early."""
         layers = gaussian_pyramid(torch.cat(sources, 1), self.levels)
-        fused = layers[-1].mean(1, keepdim=True)
+        fused = summed(layers[-1].split(1, 1)) / len(sources)
         for level, below in zip(layers[-2::-1], layers[:0:-1], strict=True):
             detail = level - expand(below, *level.shape[-2:])
-            chosen = (winners(detail.abs()) * detail).sum(1, keepdim=True)
+            chosen = summed((winners(detail.abs()) * detail).split(1, 1))
             fused = expand(fused, *level.shape[-2:]) + chosen
         return fused
 
@@ -107,9 +109,9 @@ class Contrast(nn.Module):
     def forward(self, *sources: Float[Tensor, "b 1 h w"]) -> Float[Tensor, "b 1 h w"]:
         """Fused luma of luma in [0, 1]; may overshoot the range. Sides of 4 pixels or less end the pyramid early."""
         layers = gaussian_pyramid(torch.cat(sources, 1), self.levels)
-        fused = layers[-1].mean(1, keepdim=True)
+        fused = summed(layers[-1].split(1, 1)) / len(sources)
         for level, below in zip(layers[-2::-1], layers[:0:-1], strict=True):
             ratio = level / (expand(below, *level.shape[-2:]) + 1e-3)
-            chosen = (winners((ratio - 1).abs()) * ratio).sum(1, keepdim=True)
+            chosen = summed((winners((ratio - 1).abs()) * ratio).split(1, 1))
             fused = chosen * (expand(fused, *level.shape[-2:]) + 1e-3)
         return fused

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from fuse.models.guided import box_mean, guided_filter
 from fuse.models.masks import winners
 from fuse.models.sharpness import gradients
+from fuse.order import summed
 
 ROUNDS = 3
 
@@ -25,7 +26,8 @@ class Structure(nn.Module):
     the first of two sources guide that; here all do, so that there can be more and their order does not matter.
     """
 
-    selects, luma = True, "full"  # no margin: the recursion runs through the whole picture
+    selects, luma = True, "full"
+    everywhere = "its recursive filter runs along whole rows and columns"  # hence no margin
 
     def forward(self, *sources: Float[Tensor, "b 1 h w"]) -> Float[Tensor, "b n h w"]:
         """Weights that sum to 1, soft along the edges of the map."""
@@ -33,7 +35,7 @@ class Structure(nn.Module):
         weights = box_mean(across.abs() + down.abs(), 3)
         for _ in range(ROUNDS):
             weights = domain_filter(torch.cat(sources, 1), winners(weights), 10.0, 0.2)
-        return weights / weights.sum(1, keepdim=True)
+        return weights / summed(weights.split(1, 1))
 
 
 def domain_filter(
@@ -46,7 +48,8 @@ def domain_filter(
     """
     for axis in (-1, -2):
         rest = guides.shape[axis] - 1
-        steps = (guides.narrow(axis, 1, rest) - guides.narrow(axis, 0, rest)).abs().mean(1, keepdim=True)
+        jumps = (guides.narrow(axis, 1, rest) - guides.narrow(axis, 0, rest)).abs()
+        steps = summed(jumps.split(1, 1)) / guides.shape[1]
         kept = torch.exp(-math.sqrt(2) / spatial * (1 + spatial / range_ * steps))
         first = torch.zeros_like(guides[:, :1].narrow(axis, 0, 1))
         x = recursion(torch.cat([first, kept], axis), x, axis)

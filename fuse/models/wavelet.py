@@ -13,6 +13,7 @@ from fuse.errors import InputError
 from fuse.models.borders import mirrored
 from fuse.models.guided import box_sum
 from fuse.models.masks import winners
+from fuse.order import summed
 
 Picture = Float[Tensor, "b c h w"]
 Band = Float[Tensor, "b c y x"]
@@ -103,7 +104,7 @@ def largest(x: Band) -> Band:
 def strongest(details: Float[Tensor, "b n y x"]) -> Float[Tensor, "b 1 y x"]:
     """Per place the coefficient of the source whose largest magnitude in 3x3 wins in most of the 3x3 around it."""
     votes = winners(largest(details.abs()))
-    return (winners(box_sum(F.pad(votes, [1, 1, 1, 1]), 3)) * details).sum(1, keepdim=True)
+    return summed((winners(box_sum(F.pad(votes, [1, 1, 1, 1]), 3)) * details).split(1, 1))
 
 
 def fused(luma: Float[Tensor, "b n h w"], wavelet: str, levels: int, step: int) -> Float[Tensor, "b 1 h w"]:
@@ -120,7 +121,7 @@ def fused(luma: Float[Tensor, "b n h w"], wavelet: str, levels: int, step: int) 
         spread = 1 if step == 2 else 2**level
         mean, details = taken_apart(mean, bank, spread, step)
         chosen.append((spread, tuple(strongest(band) for band in details)))
-    mean = mean.mean(1, keepdim=True)
+    mean = summed(mean.split(1, 1)) / luma.shape[1]
     for spread, (horizontal, vertical, diagonal) in reversed(chosen):
         mean = put_together(mean, (horizontal, vertical, diagonal), bank, spread, step)
     return mean[..., beyond : beyond + height, beyond : beyond + width]

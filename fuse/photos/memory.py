@@ -1,5 +1,6 @@
 """How much memory fusing takes, found by a small trial, and how large the tiles may be that a limit allows."""
 
+import math
 import os
 import re
 import shutil
@@ -16,7 +17,7 @@ from torch.overrides import TorchFunctionMode
 from fuse import infer
 from fuse.errors import InputError
 
-PROGRAM = 450 * 2**20  # what the interpreter and the libraries take before any picture is there
+PROGRAM = 600 * 2**20  # what the interpreter and the libraries take before any picture is there, rather more
 SPARE = 1.3  # of what a trial says: workspace inside of operations, and memory given back late
 TILES = (1024, 768, 512, 384, 256, 192, 128, 64)  # sides, of which the largest that fits is taken
 SENSIBLE = 256  # pictures go to a file rather than that the tiles become smaller
@@ -103,7 +104,7 @@ def plan(
     frame = pixels * (channels * depth.itemsize + masked)
     result = pixels * (channels * depth.itemsize + (1 if count <= 256 else 2))
     each = cost(fuser, count, channels, depth, device)
-    margin = None if facts.margin is None or facts.resizes else grown(facts, infer.FOLLOWS)
+    margin = None if facts.margin is None or facts.resizes else margin_of(fuser, infer.FOLLOWS)
 
     def needed(side: int | None, spooled: bool) -> int:
         held = 0 if spooled else count * frame
@@ -159,9 +160,15 @@ def able(
     return f", or choose a method that can: {', '.join(can)}" if can else "; no rule can do with less"
 
 
-def grown(facts: infer.Traits, more: int) -> int:
-    """Margin of a fuser that is local, and so much more, as a multiple of what its tiles must begin at."""
-    return on((facts.margin or 0) + more, facts.multiple)
+def margin_of(fuser: nn.Module, more: int = 0) -> int:
+    """Margin of a fuser that is local, and so much more, as a multiple of what its tiles must begin at.
+
+    Of networks also of 32: convolutions handle so many pixels of a row together, and round alike only where these
+    begin at the same places as in the whole picture.
+    """
+    facts = infer.traits(fuser)
+    network = any(True for _ in fuser.parameters())
+    return on((facts.margin or 0) + more, math.lcm(facts.multiple, 32 if network else 1))
 
 
 def on(side: int, multiple: int) -> int:
@@ -186,21 +193,21 @@ def cost(fuser: nn.Module, count: int, channels: int, depth: torch.dtype, device
     """Bytes of memory per pixel and source that a fuser takes at its peak, by what two small trials differ in."""
     few = min(count, 8)
     small, large = (on(side, infer.traits(fuser).multiple) for side in TRIAL)
-    peaks = [peak_of(partial(trial, fuser, few, channels, depth, side, device)) for side in (small, large)]
+    peaks = [peak_of(trial(fuser, few, channels, depth, side, device)) for side in (small, large)]
     return SPARE * (peaks[1] - peaks[0]) / (large**2 - small**2) / few
 
 
 def trial(
     fuser: nn.Module, count: int, channels: int, depth: torch.dtype, side: int, device: torch.device | str
-) -> object:
-    """Fuse noise."""
+) -> Callable[[], object]:
+    """What fuses noise."""
     from fuse.photos import stack  # which plans by this module
 
     generator = torch.Generator().manual_seed(0)
     noise = torch.rand(count, 1, channels, side, side, generator=generator)
     white = 1.0 if depth.is_floating_point else float(torch.iinfo(depth).max)
     stored = [(x * white).to(depth).to(device) for x in noise]
-    return stack.piece(fuser, stored, white, "mix", channels == 3, want_map=True)
+    return partial(stack.piece, fuser, stored, white, "mix", channels == 3, want_map=True)
 
 
 class Watch(TorchFunctionMode):

@@ -53,7 +53,7 @@ def fuse_frames(
         fuser, len(frames), height, width, channels, frames.depth, limit, frames.masked, device=device
     )
     step = max(height, width) if plan.tile is None else memory.on(plan.tile, facts.multiple)
-    margin = memory.grown(facts, infer.FOLLOWS if want_map and not facts.selects else 0)
+    margin = memory.margin_of(fuser, infer.FOLLOWS if want_map and not facts.selects else 0)
     pixels = torch.empty(1 if color == "grey" else channels, height, width, dtype=frames.depth)
     chosen = torch.empty(1, height, width, dtype=torch.uint8 if len(frames) <= 256 else torch.int16)
     corners = [(top, left) for top in range(0, height, step) for left in range(0, width, step)]

@@ -17,6 +17,7 @@ def test_average_by_hand() -> None:
     assert torch.equal(weights, torch.full((1, 3, 1, 3), 1 / 3))
 
 
-def test_maximum_by_hand_and_ties_go_to_the_first() -> None:
+def test_maximum_by_hand_and_ties_are_averaged() -> None:
     weights = Maximum()(row(0.1, 0.9, 0.5, 0.2), row(0.3, 0.2, 0.5, 0.7), row(0.2, 0.1, 0.5, 0.7))
-    assert weights[0, :, 0].tolist() == [[0, 1, 1, 0], [1, 0, 0, 1], [0, 0, 0, 0]]
+    third = torch.tensor(1 / 3).item()
+    assert weights[0, :, 0].tolist() == [[0, 1, third, 0], [1, 0, third, 0.5], [0, 0, third, 0.5]]

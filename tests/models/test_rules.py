@@ -69,12 +69,13 @@ def test_any_size_and_number(name: str, size: tuple[int, int], count: int) -> No
 @pytest.mark.parametrize("name", RULES)
 def test_the_order_of_the_sources_does_not_matter(name: str) -> None:
     fuser = RULES[name]()
-    sources = pictures(3, infer.traits(fuser).channels, 40, 44)
+    sources = pictures(4, infer.traits(fuser).channels, 40, 44)
     sources[1][..., :20] = sources[0][..., :20]  # what is equal must not be decided by the order either
     sources[2][..., 10:, :] = 0.5
+    sources[2][..., 20:30, :] = sources[3][..., 20:30, :] = sources[1][..., 20:30, :]
     expected = shown(fuser, sources)
-    for order in permutations(sources):
-        torch.testing.assert_close(shown(fuser, list(order)), expected, rtol=0, atol=1e-5)
+    for order in list(permutations(sources))[1::4]:
+        assert torch.equal(shown(fuser, list(order)), expected)
 
 
 @pytest.mark.parametrize("name", RULES)
@@ -146,7 +147,7 @@ def test_what_is_farther_than_the_margin_does_not_matter(name: str) -> None:
 def test_tiles_join_to_the_whole(name: str, tile: int) -> None:
     sources = pictures(3, infer.traits(LOCAL[name]).channels, 61, 90)
     whole, tiled = infer.whole(LOCAL[name], sources), infer.whole(LOCAL[name], sources, tile)
-    torch.testing.assert_close(tiled, whole, rtol=0, atol=2e-6)
+    assert torch.equal(tiled, whole)
 
 
 def test_the_default_sees_no_farther_than_its_margin() -> None:
@@ -160,7 +161,7 @@ def test_the_default_sees_no_farther_than_its_margin() -> None:
 def test_the_default_tiles_like_the_whole() -> None:
     sources = pictures(2, 3, 30, 330)
     whole, tiled = infer.whole(RULES["gff"](), sources), infer.whole(RULES["gff"](), sources, 40)
-    torch.testing.assert_close(tiled, whole, rtol=0, atol=1e-5)
+    assert torch.equal(tiled, whole)
 
 
 @pytest.mark.parametrize("name", sorted(set(RULES) - {"dsift"}))  # whose next step depends on the values
