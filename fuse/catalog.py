@@ -115,12 +115,19 @@ def metrics() -> list[Card]:
 
 
 def methods() -> list[Card]:
-    """Rules that fuse without weights."""
-    from fuse.methods import RULES
+    """What fuses without training anything: rules, and networks whose weights come with the package."""
+    import torch
 
+    from fuse import methods as known
+    from fuse import shipped
+
+    networks = {name: known.fuser(name, torch.device("cpu"))[0] for name in shipped.names()}
     return [
+        {"name": name, "parameters": sum(p.numel() for p in network.parameters()), "about": shipped.about(name)}
+        for name, network in networks.items()
+    ] + [
         {"name": name, "parameters": 0, "about": (rule.__doc__ or "").strip().splitlines()[0]}
-        for name, rule in RULES.items()
+        for name, rule in known.RULES.items()
     ]
 
 

@@ -12,7 +12,7 @@ import torch
 import yaml
 from torch import Tensor, nn
 
-from fuse import checkpoint, infer
+from fuse import checkpoint, infer, shipped
 from fuse.config import near
 from fuse.data import io
 from fuse.data.sample import Sample, enlarged
@@ -54,16 +54,20 @@ class Method(NamedTuple):
 
 
 def fuser(given: str, device: torch.device, trust: Sequence[str] = ()) -> tuple[nn.Module, dict[str, Any]]:
-    """The rule of that name, or the network of a checkpoint or run folder, and what it is.
+    """The rule or shipped network of that name, or the network of a checkpoint or run folder, and what it is.
 
     Raises:
-        InputError: neither.
+        InputError: none of these.
     """
     if given in RULES:
         return RULES[given]().to(device), {"kind": "rule"}
+    if given in shipped.names():
+        found, card = checkpoint.load(path := shipped.folder(given))
+        return found.to(device), {"kind": "shipped", "weights": checkpoint.digest(path), "step": card.get("step")}
     path = Path(given).expanduser()
     if not path.is_dir():
-        raise InputError(f"method '{given}' is neither a rule nor a folder; {near(given, RULES)}")
+        known = [*shipped.names(), *RULES]
+        raise InputError(f"method '{given}' is neither a rule, a shipped network nor a folder; {near(given, known)}")
     found, card = checkpoint.load(path, trust)
     facts = {"kind": "checkpoint", "path": str(path), "weights": checkpoint.digest(path), "step": card.get("step")}
     if told := recipe(path):
@@ -83,16 +87,17 @@ def recipe(run_folder: Path) -> str | None:
 
 
 def resolve(given: str, device: torch.device, tile: int | None = None, trust: Sequence[str] = ()) -> Method:
-    """The method that a word on the command line means: a rule, a checkpoint or run folder, a folder of pictures.
+    """The method that a word on the command line means: a rule or shipped network, a checkpoint or run folder, a folder
+    of pictures.
 
     Raises:
         InputError: none of these, or a folder that holds neither.
     """
-    path = Path(given).expanduser()
-    if given not in RULES and path.is_dir() and not checkpoint.present(path):
+    path, named = Path(given).expanduser(), given in RULES or given in shipped.names()
+    if not named and path.is_dir() and not checkpoint.present(path):
         return folder(label(path), path)
     found, facts = fuser(given, device, trust)
-    return network(given if given in RULES else label(path), found, facts, tile, device)
+    return network(given if named else label(path), found, facts, tile, device)
 
 
 def label(path: Path) -> str:
