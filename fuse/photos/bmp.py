@@ -1,7 +1,8 @@
 """BMP files: 8 bits, no metadata but the resolution."""
 
+from io import BufferedReader
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,18 +15,17 @@ from fuse.photos.stored import Header, Stored
 MODES = {"1": "L", "L": None, "RGB": None, "RGBA": None}
 
 
-def opened(file: BinaryIO) -> Any:
+def opened(file: BufferedReader) -> Any:
     """The file in Pillow, nothing decoded."""
     file.seek(0)
     return BmpImagePlugin.BmpImageFile(file)
 
 
-def header(file: BinaryIO, name: str) -> Header:
+def header(file: BufferedReader, name: str) -> Header:
     """See `fuse.photos.photo.header`.
 
     Raises:
         InputError: a kind that is not known here.
-        ValueError: damage.
     """
     image = opened(file)
     if image.mode not in (*MODES, "P"):
@@ -36,7 +36,7 @@ def header(file: BinaryIO, name: str) -> Header:
     return Header(image.width, image.height, channels, torch.uint8, image.mode == "RGBA", ".bmp", stored)
 
 
-def pixels(file: BinaryIO, head: Header) -> np.ndarray:
+def pixels(file: BufferedReader, head: Header) -> np.ndarray:
     """`(h, w, channels + alpha)`, palettes looked up."""
     image = opened(file)
     image.load()

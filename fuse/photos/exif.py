@@ -7,7 +7,7 @@ need not change is kept byte for byte, in place, since makers' notes hold positi
 import io
 import re
 import struct
-from typing import BinaryIO, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 Order = Literal["<", ">"]
 ORDERS: dict[bytes, Order] = {b"II*\0": "<", b"MM\0*": ">"}
@@ -37,7 +37,7 @@ class Field(NamedTuple):
 Directory = dict[int, Field]
 
 
-def directory(file: BinaryIO, at: int, order: Order, depth: int = 0) -> tuple[Directory, int]:
+def directory(file: io.BufferedIOBase, at: int, order: Order, depth: int = 0) -> tuple[Directory, int]:
     """The fields of the directory at a position by tag, and the position of the next one (0: none).
 
     Fields whose bytes are not in the file are left out; `depth` levels of inner directories are followed.

@@ -1,17 +1,22 @@
 """JPEG files: pixels, quality and all that cameras write beside them."""
 
 import re
+import threading
+import warnings
+from io import BufferedReader, BytesIO
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import torch
-from PIL import JpegImagePlugin
+from PIL import ImageChops, JpegImagePlugin
 
 from fuse.errors import InputError
 from fuse.photos import colour, exif
-from fuse.photos.stored import Header, Stored, upright
+from fuse.photos.stored import Damage, Header, Stored, upright
 
+QUIET = threading.Lock()  # filters of warnings are the whole process's
+MORE = bytes(range(1, 255, 2)) + bytes(range(2, 255, 4))  # whatever a picture may need next
 LONGEST_SIDE = 65500  # of libjpeg
 SEGMENT = 65533 - 29  # bytes of EXIF or XMP that one segment holds beside its name
 SUBSAMPLING = {0: "4:4:4", 1: "4:2:2", 2: "4:2:0"}
@@ -30,22 +35,24 @@ LUMA = np.array(
 )
 
 
-def opened(file: BinaryIO) -> Any:
+def opened(file: BufferedReader) -> Any:
     """The file in Pillow, nothing decoded.
 
     Raises:
-        ValueError: damage.
+        Damage: damage.
     """
     file.seek(0)
-    return JpegImagePlugin.JpegImageFile(file)
+    with QUIET, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of broken EXIF, in which Pillow looks for the resolution
+        return JpegImagePlugin.JpegImageFile(file)
 
 
-def header(file: BinaryIO, name: str) -> Header:
+def header(file: BufferedReader, name: str) -> Header:
     """See `fuse.photos.photo.header`.
 
     Raises:
         InputError: more than 8 bits.
-        ValueError: damage.
+        Damage: damage.
     """
     image = opened(file)
     if image.mode not in ("L", "RGB", "CMYK"):
@@ -95,40 +102,56 @@ def scaled(number: int) -> np.ndarray:
     return np.clip((LUMA * percent + 50) // 100, 1, 255)
 
 
-def pixels(file: BinaryIO, head: Header) -> np.ndarray:
+def pixels(file: BufferedReader, head: Header) -> np.ndarray:
     """`(h, w, channels)` as stored.
 
     Raises:
-        ValueError: the file ends before its picture does, or is damaged.
+        Damage: the file ends before its picture does, or is damaged.
     """
-    if not complete(file):
-        raise ValueError("the file ends before the picture does")
+    end = end_of(file)
+    if end is None or short_of_data(file, end):
+        raise Damage("the file ends before the picture does")
     image = opened(file)
     image.load()
     values = colour.from_pillow(image)
     return colour.from_cmyk(values, image.info.get("icc_profile")) if image.mode == "CMYK" else values
 
 
-def complete(file: BinaryIO) -> bool:
-    """Whether the end-of-image marker is there: decoders fill what is missing with grey and say nothing."""
+def end_of(file: BufferedReader) -> int | None:
+    """Where the end-of-image marker stands; None: nowhere."""
     file.seek(2)
     while True:
         head = file.read(2)
         while head == b"\xff\xff":
             head = b"\xff" + file.read(1)
         if len(head) < 2 or head[0] != 255:
-            return False
+            return None
         if head[1] == 0xD9:
-            return True
+            return file.tell() - 2
         size = file.read(2)
         if len(size) < 2:
-            return False
+            return None
         file.seek(int.from_bytes(size, "big") - 2, 1)
         if head[1] == 0xDA and not past_scan(file):
-            return False
+            return None
 
 
-def past_scan(file: BinaryIO, block: int = 1 << 20) -> bool:
+def short_of_data(file: BufferedReader, end: int) -> bool:
+    """Whether the data before the end-of-image marker are too few. libjpeg fills up with what came last and says
+    nothing; but then arbitrary bytes before the marker change the picture, which they do not if it is whole. An eighth
+    of the size shows it."""
+    file.seek(0)
+    data = file.read(end)
+    shown = []
+    for more in (b"", MORE):
+        image = opened(BufferedReader(BytesIO(data + more + b"\xff\xd9")))
+        image.draft(image.mode, (1, 1))
+        image.load()
+        shown.append(image)
+    return bool(ImageChops.difference(*shown).getbbox())
+
+
+def past_scan(file: BufferedReader, block: int = 1 << 20) -> bool:
     """Go to the next marker after a scan's data; False at the end of the file."""
     while True:
         start = file.tell()

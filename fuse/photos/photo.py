@@ -15,7 +15,7 @@ from torch import Tensor
 from fuse.data import io, medical
 from fuse.errors import InputError
 from fuse.photos import bmp, exif, jpeg, png, tiff, webp
-from fuse.photos.stored import Header, Stored
+from fuse.photos.stored import Damage, Header, Stored
 
 __all__ = ["FORMATS", "Header", "Photo", "Stored", "header", "lost", "read", "write"]
 
@@ -262,8 +262,10 @@ def decoded(path: Path, work: Callable[[], Any]) -> Any:
         raise
     except MemoryError as problem:
         raise InputError(f"{path} is larger than the memory that is free") from problem
+    except Damage as problem:
+        raise InputError(f"{path} is damaged: {problem}") from problem
     except Exception as problem:
-        raise InputError(f"{path} is damaged or of a kind that cannot be read: {problem}") from problem
+        raise InputError(f"{path} is damaged, or of a kind that cannot be read") from problem
 
 
 def finite(values: np.ndarray) -> bool:

@@ -5,6 +5,10 @@ from typing import NamedTuple
 import torch
 
 
+class Damage(Exception):
+    """A file does not hold what it promises; the message says so after "it is damaged: "."""
+
+
 class Stored(NamedTuple):
     """What a file says besides pixels, ready to be written again: the orientation has been applied."""
 

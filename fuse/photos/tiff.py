@@ -3,15 +3,16 @@
 import logging
 import math
 import struct
+from io import BufferedReader
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import torch
 
 from fuse.errors import InputError
 from fuse.photos import colour, exif, png
-from fuse.photos.stored import Header, Stored, upright
+from fuse.photos.stored import Damage, Header, Stored, upright
 
 WHITE_IS_0, BLACK_IS_0, RGB, PALETTE, CMYK, YCBCR = 0, 1, 2, 3, 5, 6  # photometric interpretations
 NAMES = {0: "grey", 1: "grey", 2: "RGB", 3: "palette", 4: "mask", 5: "CMYK", 6: "YCbCr", 8: "CIELab"}
@@ -23,7 +24,7 @@ LARGEST = 4 * 10**9  # bytes; positions in a TIFF file have 32 bits
 COMPRESSIONS = {1: "none", 5: "lzw"}
 
 
-def opened(file: BinaryIO) -> Any:
+def opened(file: BufferedReader) -> Any:
     """The file in tifffile, nothing decoded."""
     import tifffile
 
@@ -32,12 +33,12 @@ def opened(file: BinaryIO) -> Any:
     return tifffile.TiffFile(file)
 
 
-def header(file: BinaryIO, name: str) -> Header:
+def header(file: BufferedReader, name: str) -> Header:
     """See `fuse.photos.photo.header`.
 
     Raises:
         InputError: several pages, a camera's raw file, or a kind of values or colour that is not known here.
-        ValueError: damage.
+        Damage: damage.
     """
     tiff = opened(file)
     page = tiff.pages.first
@@ -49,10 +50,16 @@ def header(file: BinaryIO, name: str) -> Header:
         )
     colours = {WHITE_IS_0: 1, BLACK_IS_0: 1, RGB: 3, PALETTE: 1, CMYK: 4}.get(kind, 0)
     colours = 3 if kind == YCBCR and page.compression in JPEG else colours
-    if colours == 0 or count not in (colours, colours + 1) or page.ndim > 3 or page.imagedepth > 1:
+    if (
+        colours == 0
+        or count not in (colours, colours + 1)
+        or page.ndim > 3
+        or page.imagedepth > 1
+        or int(page.planarconfig) not in (1, 2)
+    ):
         raise InputError(
-            f"{name} is a TIFF file of {count} channels, {NAMES.get(kind, 'unknown colours')}; allowed are grey, palette, RGB "
-            "and CMYK with or without transparency"
+            f"{name} is a TIFF file of {count} channels, {NAMES.get(kind, 'unknown colours')}; allowed are grey, "
+            "palette, RGB and CMYK, all but CMYK also with transparency"
         )
     bits = page.bitspersample
     if bits not in (8, 16, 32, 64) and (bits not in FEW or kind not in (WHITE_IS_0, BLACK_IS_0, PALETTE)):
@@ -101,7 +108,7 @@ def single(tiff: Any, name: str) -> None:
             raise InputError(split)
 
 
-def told(file: BinaryIO, tiff: Any, page: Any) -> tuple[Stored, int]:
+def told(file: BufferedReader, tiff: Any, page: Any) -> tuple[Stored, int]:
     """What a page says beside its pixels, and its orientation."""
     value = {tag.code: tag.value for tag in page.tags}
     turn = int(value.get(exif.ORIENTATION, 1))
@@ -142,12 +149,12 @@ def resolution(value: dict[int, Any], turn: int) -> tuple[float, float] | None:
     return (down, across) if turn >= 5 else (across, down)
 
 
-def pixels(file: BinaryIO, head: Header) -> np.ndarray:
+def pixels(file: BufferedReader, head: Header) -> np.ndarray:
     """`(h, w, channels + alpha)` as stored, palettes looked up, fewer than 8 bits spread over 0..255, colour that was
     multiplied by its transparency divided by it.
 
     Raises:
-        ValueError: parts of the picture are missing.
+        Damage: parts of the picture are missing.
     """
     tiff = opened(file)
     page = tiff.pages.first
@@ -155,7 +162,7 @@ def pixels(file: BinaryIO, head: Header) -> np.ndarray:
     places, counts = page.dataoffsets, page.databytecounts
     whole = len(places) == len(counts) >= math.prod(page.chunked)
     if not whole or any(count == 0 or at + count > end for at, count in zip(places, counts, strict=True)):
-        raise ValueError("the file ends before the picture does")
+        raise Damage("the file ends before the picture does")
     values = page.asarray()
     values = values[..., None] if values.ndim == 2 else values
     if page.planarconfig == 2 and page.samplesperpixel > 1:

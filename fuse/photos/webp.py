@@ -1,8 +1,9 @@
 """WebP files: 8 bits, colour, transparency."""
 
 import struct
+from io import BufferedReader
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,31 +11,31 @@ from PIL import WebPImagePlugin
 
 from fuse.errors import InputError
 from fuse.photos import colour, exif
-from fuse.photos.stored import Header, Stored, upright
+from fuse.photos.stored import Damage, Header, Stored, upright
 
 LONGEST_SIDE = 16383
 
 
-def opened(file: BinaryIO) -> Any:
+def opened(file: BufferedReader) -> Any:
     """The file in Pillow, no picture decoded.
 
     Raises:
-        ValueError: damage, or the file ends before what it announces.
+        Damage: damage, or the file ends before what it announces.
     """
     file.seek(0)
     head = file.read(12)
     if file.seek(0, 2) < struct.unpack_from("<I", head, 4)[0] + 8:
-        raise ValueError("the file ends before the picture does")
+        raise Damage("the file ends before the picture does")
     file.seek(0)
     return WebPImagePlugin.WebPImageFile(file)
 
 
-def header(file: BinaryIO, name: str) -> Header:
+def header(file: BufferedReader, name: str) -> Header:
     """See `fuse.photos.photo.header`.
 
     Raises:
         InputError: an animation.
-        ValueError: damage.
+        Damage: damage.
     """
     image = opened(file)
     if getattr(image, "n_frames", 1) > 1:
@@ -52,7 +53,7 @@ def header(file: BinaryIO, name: str) -> Header:
     return Header(width, height, 3, torch.uint8, image.mode == "RGBA", ".webp", stored, turn)
 
 
-def lossless(file: BinaryIO) -> bool:
+def lossless(file: BufferedReader) -> bool:
     """Whether the picture's chunk is of the lossless kind."""
     file.seek(12)
     while len(head := file.read(8)) == 8:
@@ -63,7 +64,7 @@ def lossless(file: BinaryIO) -> bool:
     return False
 
 
-def pixels(file: BinaryIO, head: Header) -> np.ndarray:
+def pixels(file: BufferedReader, head: Header) -> np.ndarray:
     """`(h, w, 3 + alpha)` as stored."""
     import imagecodecs
 
