@@ -65,9 +65,9 @@ class Transform(NamedTuple):
     def motion(self) -> tuple[float, float, float]:
         """Pixels that the centre moves by, magnification, and degrees of turning (clockwise) at the centre.
 
-        The moving picture is brought to the size of the reference first, so that equal fields of view have 0, 1 and 0.
+        Beyond what the sizes alone ask for, `still`, which has 0, 1 and 0.
         """
-        whole = stretch(self.moving, self.reference) @ self.matrix
+        whole = still(self.moving, self.reference).matrix @ self.matrix
         height, width = self.reference
         x, y, near = (width - 1) / 2, (height - 1) / 2, 0.5
         ring = [(x, y), (x - near, y), (x + near, y), (x, y - near), (x, y + near)]
@@ -80,8 +80,11 @@ class Transform(NamedTuple):
 
 
 def still(reference: tuple[int, int], moving: tuple[int, int]) -> Transform:
-    """The two pictures show the same field of view, whatever their sizes."""
-    return Transform(stretch(reference, moving), "identity", reference, moving)
+    """Centre on centre, and as much larger as the area is: nothing moves in pictures of one size."""
+    scale = math.sqrt(moving[0] * moving[1] / (reference[0] * reference[1]))
+    down, across = ((new - 1) / 2 - scale * (old - 1) / 2 for old, new in zip(reference, moving, strict=True))
+    matrix = torch.tensor([[scale, 0, across], [0, scale, down], [0, 0, 1]], dtype=torch.float64)
+    return Transform(matrix, "identity", reference, moving)
 
 
 def stretch(old: tuple[int, int], new: tuple[int, int]) -> Float64[Tensor, "3 3"]:
