@@ -86,6 +86,8 @@ def main() -> None:
         def once(name: str, stop_at: int | None) -> dict[str, Any]:
             folder = Path(place) / "run"
             shutil.copytree(given, folder)
+            (folder / "scratch").mkdir()
+            tempfile.tempdir = str(folder / "scratch")  # temporary files that stay behind are seen
             found = run(folder, words, stop_at, getattr(signal, name))
             found["files"] = {
                 str(p.relative_to(folder)): p.read_bytes().hex() for p in folder.rglob("*") if p.is_file()

@@ -7,6 +7,7 @@ import shutil
 import signal
 import stat
 import sys
+import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -27,7 +28,8 @@ from fuse.photos import photo
 JARGON = ("Traceback", "OpenCV", "libpng", "libtiff", "TIFFRe", "TIFFFe", "TIFF_", "Warning:", "Decode:", "JPEG data")
 JARGON += (
     "NoneType",
-    "unpack",
+    "unpack requires",
+    "unpack_from",
     "object",
     "b'",
     "index out of",
@@ -47,6 +49,13 @@ class Said(NamedTuple):
     code: int
     out: str
     err: str
+
+
+@pytest.fixture(autouse=True)
+def _scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Temporary files lie where what stays behind is seen."""
+    (tmp_path / "scratch").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "scratch"))
 
 
 @pytest.fixture(autouse=True)
@@ -192,7 +201,7 @@ def test_read(case: Case, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> 
     copy = tmp_path / ("copy.tif" if got.pixels.dtype.is_floating_point else "copy.png")
     photo.write(copy, got)
     is_right(shown(copy), [as_picture(got)])
-    assert set(tmp_path.iterdir()) == {path, copy}
+    assert tree(tmp_path).keys() == {path, copy, tmp_path / "scratch"}
     assert capfd.readouterr() == ("", "")
 
 

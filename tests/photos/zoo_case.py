@@ -168,7 +168,7 @@ def tiff(
     place, listed = 8 + len(data), list(tags)
     extra_at, extra, entries = place + 2 + 12 * len(listed) + 4, b"", b""
     for tag, kind, values in listed:
-        packed = b"".join(struct.pack(order + TIFF_FORMATS.get(kind, "I"), value) for value in values)
+        packed = struct.pack(f"{order}{len(values)}{TIFF_FORMATS.get(kind, 'I')}", *values)
         count = len(values) // 2 if kind == 5 else len(values)
         if len(packed) > 4:
             at = extra_at + len(extra)
