@@ -2,38 +2,275 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TypeVar, cast
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from fuse import infer, judge, methods
 from fuse.data.sample import Sample
 from fuse.errors import InputError
 
-Picture = TypeVar("Picture", np.ndarray, Tensor)
+CHANNELS = (1, 3, 4)  # grey, RGB, RGB and alpha
 
 
-def load(method: str | Path, device: str = "cpu", trust: Sequence[str] = ()) -> Callable[..., Picture]:
+class Given(NamedTuple):
+    """A picture as it will be fused: `pixels` `(b, c, h, w)` with c of 1 or 3, `alpha` `(b, 1, h, w)` or None.
+
+    `layout` says where the channels were: `none`, `last`, `first`, or `batch` for `(b, c, h, w)`.
+    """
+
+    pixels: Tensor
+    alpha: Tensor | None
+    layout: str
+
+
+def load(method: str | Path, device: str = "cpu", trust: Sequence[str] = ()) -> Callable[..., Any]:
     """A rule by name, or a checkpoint or run folder, as a function of two or more pictures of one scene.
 
-    Pictures are `(h, w)` or `(h, w, 3)` arrays or tensors, RGB, 8 or 16 bit, or floating point in [0, 1]; what comes
-    back is of the same kind, with colour if any source has it.
+    Pictures, all of one kind: arrays `(h, w)`, `(h, w, 3)` or `(h, w, 4)` with alpha; tensors of these shapes or
+    `(c, h, w)` or `(b, c, h, w)`; PIL images; or paths of picture files. RGB; 8 or 16 bit integers or floating point,
+    where 1 is white (float64 is computed as float32). What comes back is of the same kind and depth (of paths an
+    array), with colour if any source has it, with alpha if all have it. Floats beyond [0, 1] are kept, not clipped.
+    Where a source is transparent the others show; the result is as opaque as the most opaque source.
+
+    The function takes two words more: `color` (`mix`, `grey`, `first` or the number of a source: where colour comes
+    from, as `fuse --color`) and `want_map`: True returns the picture and a map `(h, w)`, array or tensor, of the number
+    of the source, from 0, that every pixel comes from.
 
     Raises:
-        InputError: no such method; from the function: pictures that differ in size or type.
+        InputError: no such method; from the function: fewer than two pictures, pictures that differ in size, depth or
+            kind or are none, or more than the method takes.
     """
-    fuser = methods.fuser(str(method), torch.device(device), trust)[0]
+    fuser = methods.fuser(str(method), torch.device(device), trust)[0].eval()
 
-    def fuse(*pictures: Picture) -> Picture:
-        if len({(type(p), p.dtype) for p in pictures}) > 1:
-            raise InputError(f"pictures of types {[str(p.dtype) for p in pictures]} cannot be mixed; bring them to one")
-        fused = infer.fuse(fuser, [tensor(p) for p in pictures])[0].permute(1, 2, 0)
-        fused = fused[..., 0] if fused.shape[-1] == 1 else fused
-        return cast(Picture, fused.numpy() if isinstance(pictures[0], np.ndarray) else fused)
+    def fuse(*pictures: Any, color: infer.Policy = "mix", want_map: bool = False) -> Any:
+        from fuse.photos import stack
+
+        kinds = {kind_of(picture) for picture in pictures}
+        if len(kinds) > 1:
+            raise InputError(f"pictures of kinds {', '.join(sorted(kinds))} cannot be mixed; bring them to one")
+        stack.check(fuser, len(pictures))
+        given = [read(picture) for picture in pictures]
+        same_layout(given)
+        fused, chosen = fuse_batch(fuser, given, device, color, want_map)
+        picture = like(fused, given, pictures[0])
+        return (picture, like_map(chosen, given, pictures[0])) if chosen is not None else picture
 
     return fuse
+
+
+def fuse_batch(
+    fuser: nn.Module, given: Sequence[Given], device: str, policy: infer.Policy, want_map: bool
+) -> tuple[Tensor, Tensor | None]:
+    """Fused `(b, c, h, w)`, alpha included, and the map `(b, h, w)` if it is wanted."""
+    depths = {x.pixels.dtype for x in given}
+    if len(depths) > 1:
+        told = ", ".join(sorted(str(depth).removeprefix("torch.") for depth in depths))
+        raise InputError(f"pictures of types {told} cannot be mixed; bring them to one")
+    depth = depths.pop()
+    if len({x.pixels.shape[-2:] for x in given}) > 1 and infer.traits(fuser).resizes:
+        return resizing(fuser, given, device, policy, want_map)
+    made = [fuse_one(fuser, [slot(x, i) for x in given], device, policy, want_map) for i in range(len(given[0].pixels))]
+    fused = torch.stack([pixels for pixels, _ in made]).to(depth)
+    return fused, torch.cat([chosen for _, chosen in made if chosen is not None]) if want_map else None
+
+
+def slot(given: Given, number: int) -> tuple[Tensor, Tensor | None]:
+    """Pixels `(c, h, w)` and alpha `(1, h, w)` of one picture of a batch, as `fuse.photos` takes them."""
+    pixels, alpha = given.pixels[number], None if given.alpha is None else given.alpha[number]
+    if pixels.dtype == torch.float64:
+        pixels, alpha = pixels.float(), None if alpha is None else alpha.float()
+    return pixels, alpha
+
+
+def fuse_one(
+    fuser: nn.Module,
+    pictures: Sequence[tuple[Tensor, Tensor | None]],
+    device: str,
+    policy: infer.Policy,
+    want_map: bool,
+) -> tuple[Tensor, Tensor | None]:
+    """Fused `(c, h, w)` of pixels and alpha, alpha included if all have it; the map `(1, h, w)` if it is wanted."""
+    from fuse.photos import kinds, memory, stack
+    from fuse.photos.frames import Frames
+    from fuse.photos.photo import Photo
+    from fuse.photos.stored import Stored
+
+    filled, alpha = [pixels for pixels, _ in pictures], None
+    if any(mask is not None for _, mask in pictures):
+        if len({x.shape[-2:] for x in filled}) > 1:
+            raise InputError("pictures with alpha must be of one size; bring them to one first")
+        rgb = [Photo(pixels.expand(3, -1, -1), mask, Stored("")) for pixels, mask in pictures]
+        filled, alpha = kinds.opaque(rgb)
+    frames = Frames()
+    for pixels in filled:
+        frames.add(pixels)
+    fused, chosen = stack.fuse_frames(fuser, frames, memory.default_limit(), device, policy, want_map=want_map)
+    if alpha is not None:
+        fused = torch.cat([fused.expand(3, -1, -1), alpha])
+    return fused, chosen
+
+
+def resizing(
+    fuser: nn.Module, given: Sequence[Given], device: str, policy: infer.Policy, want_map: bool
+) -> tuple[Tensor, None]:
+    """Of sources of different sizes, by a fuser that enlarges the smaller ones itself.
+
+    Raises:
+        InputError: a map, alpha or another policy than `mix`, which only pictures of one size can have.
+    """
+    if want_map or policy != "mix" or any(x.alpha is not None for x in given):
+        raise InputError("maps, alpha and color= need pictures of one size; bring them to one first")
+    batches = zip(*(x.pixels.split(1) for x in given), strict=True)
+    return torch.cat([infer.fuse(fuser, batch, device=device) for batch in batches]), None
+
+
+def kind_of(picture: Any) -> str:
+    """`array`, `tensor`, `path` or `PIL image`.
+
+    Raises:
+        InputError: anything else.
+    """
+    if isinstance(picture, np.ndarray):
+        return "array"
+    if isinstance(picture, Tensor):
+        return "tensor"
+    if isinstance(picture, str | Path):
+        return "path"
+    if type(picture).__module__.startswith("PIL."):
+        return "PIL image"
+    raise InputError(
+        f"a {type(picture).__name__} is no picture; give arrays, tensors, PIL images or paths, each picture by itself: "
+        "fuse(*pictures)"
+    )
+
+
+def read(picture: Any) -> Given:
+    """A picture of any kind.
+
+    Raises:
+        InputError: it cannot be read, or its shape or depth is not that of a picture.
+    """
+    kind = kind_of(picture)
+    if kind == "path":
+        from fuse.photos import photo
+
+        found = photo.read(Path(picture).expanduser())
+        layout = "last" if len(found.pixels) == 3 or found.alpha is not None else "none"
+        return Given(found.pixels[None], None if found.alpha is None else found.alpha[None], layout)
+    if kind == "tensor":
+        return arranged(picture.detach().cpu(), layout_of(picture))
+    array = of_pil(picture) if kind == "PIL image" else picture
+    if (
+        not np.issubdtype(array.dtype, np.number)
+        or array.ndim not in (2, 3)
+        or array.shape[2:] not in ((), (1,), (3,), (4,))
+    ):
+        raise InputError(
+            f"an array of {array.dtype} and shape {array.shape} is no picture; give (h, w), (h, w, 3) or (h, w, 4) of "
+            "8 or 16 bit integers or floats"
+        )
+    native = np.ascontiguousarray(array, array.dtype.newbyteorder("="))
+    native = native if native.flags.writeable else native.copy()  # torch warns of what it must not write to
+    return arranged(torch.from_numpy(native), "none" if array.ndim == 2 else "last")
+
+
+def layout_of(picture: Tensor) -> str:
+    """Where the channels of a tensor are.
+
+    Raises:
+        InputError: nowhere, or it could be first or last.
+    """
+    shape = tuple(picture.shape)
+    if len(shape) == 2:
+        return "none"
+    if len(shape) == 4 and shape[1] in CHANNELS:
+        return "batch"
+    places = [name for name, axis in (("first", 0), ("last", 2)) if len(shape) == 3 and shape[axis] in CHANNELS]
+    if len(places) == 2:
+        raise InputError(f"a tensor of shape {shape} can be (c, h, w) or (h, w, c); give (1, c, h, w), which is clear")
+    if not places:
+        raise InputError(
+            f"a tensor of shape {shape} is no picture; give (h, w), (h, w, c), (c, h, w) or (b, c, h, w) with c of 1, "
+            "3 or 4"
+        )
+    return places[0]
+
+
+def arranged(pixels: Tensor, layout: str) -> Given:
+    """Pixels in their layout as `(b, c, h, w)`, alpha apart.
+
+    Raises:
+        InputError: a depth that is not that of pictures.
+    """
+    if pixels.dtype not in (torch.uint8, torch.uint16, torch.float32, torch.float64):
+        raise InputError(
+            f"pictures of {str(pixels.dtype).removeprefix('torch.')} are not known here; give uint8, uint16, float32 "
+            "or float64"
+        )
+    if layout == "none":
+        pixels = pixels[None, None]
+    elif layout != "batch":
+        pixels = (pixels.permute(2, 0, 1) if layout == "last" else pixels)[None]
+    if pixels.shape[1] == 4:
+        return Given(pixels[:, :3], pixels[:, 3:], layout)
+    return Given(pixels, None, layout)
+
+
+def of_pil(image: Any) -> np.ndarray:
+    """`(h, w)`, `(h, w, 3)` or `(h, w, 4)` of a PIL image, upright; palettes are looked up."""
+    from PIL import ImageOps
+
+    image = ImageOps.exif_transpose(image)
+    if image.mode == "1":
+        image = image.convert("L")
+    elif image.mode in ("P", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
+        image = image.convert("RGBA" if image.has_transparency_data else "RGB")
+    elif image.mode in ("CMYK", "YCbCr", "LAB", "HSV", "RGBX"):
+        image = image.convert("RGB")
+    array = np.asarray(image)
+    return array.astype(np.uint16) if image.mode.startswith("I;16") else array
+
+
+def same_layout(given: Sequence[Given]) -> None:
+    """
+    Raises:
+        InputError: channels in different places, or batches of unequal length.
+    """
+    layouts = {x.layout for x in given}
+    if len(layouts - {"none"}) > 1 or ("none" in layouts and layouts & {"first", "batch"}):
+        raise InputError(
+            f"tensors with channels {', '.join(sorted(layouts))} cannot be mixed; bring them to one layout"
+        )
+    if len({len(x.pixels) for x in given}) > 1:
+        raise InputError(f"batches of {[len(x.pixels) for x in given]} pictures cannot be fused; give equal ones")
+
+
+def like(fused: Tensor, given: Sequence[Given], first: Any) -> Any:
+    """Fused `(b, c, h, w)` in the kind and layout of the sources."""
+    layout = next((x.layout for x in given if x.layout != "none"), "none")
+    if layout == "batch":
+        return fused.to(first.device)
+    fused = fused[0]
+    if layout != "first":
+        flat = len(fused) == 1 and (layout == "none" or any(x.pixels.shape[1] == 3 for x in given))
+        fused = fused[0] if flat else fused.permute(1, 2, 0)
+    if isinstance(first, Tensor):
+        return fused.to(first.device)
+    array = fused.contiguous().numpy()
+    if kind_of(first) != "PIL image":
+        return array
+    from PIL import Image
+
+    return Image.fromarray(array)
+
+
+def like_map(chosen: Tensor, given: Sequence[Given], first: Any) -> Any:
+    """The map `(h, w)` or `(b, h, w)` as a tensor where the sources are tensors, else as an array."""
+    found = chosen if given[0].layout == "batch" else chosen[0]
+    return found.to(first.device) if isinstance(first, Tensor) else found.numpy()
 
 
 def evaluate(
