@@ -1,50 +1,55 @@
 """`fuse`: own pictures, without Hydra and without configuration."""
 
 import argparse
+import shlex
+import signal
 import sys
 from pathlib import Path
+from types import FrameType
 
 from fuse.errors import InputError
 
-SOME_FAILED = 3
+SOME_FAILED, STOPPED = 3, 128
+TASKS = ("auto", "focus", "infrared", "medical", "exposure")
 HELP = """\
 Fuse two or more pictures of one scene into one that holds what each saw best.
 
-  fuse near.jpg far.jpg -o sharp.png          two or more pictures
-  fuse stack/ -o sharp.tif                    all pictures of one folder
+  fuse near.jpg far.jpg -o sharp.jpg          two or more pictures
+  fuse stack/ -o sharp.tif                    all pictures of one folder, as a stack
   fuse infrared/ visible/ -o fused/           two or more folders, matched by file name
 """
 NOTES = """\
-The result has the size, depth (8 or 16 bit) and colour of the pictures. They must be aligned and of one size.
-EXIF orientation is applied; other metadata are not carried over.
-Exit code 0: done; 2: the input cannot be used; 3: some of many pictures failed and are listed, the others are done.
+The result has the size, depth (8 bit, 16 bit, floating point), colours and metadata of the pictures; nothing is
+stretched or cut unless you ask for it. Formats: PNG, JPEG, TIFF, WebP, BMP; read only: DICOM, NIfTI.
+
+examples:
+  fuse shots/ -o sharp.tif --map depth.png --report sharp.html
+  fuse night_ir.png night_vi.jpg -o night.png --method laplacian
+  fuse a.png b.png -o c.png --align off       the pictures match to the pixel already
+  fuse shots/ -o sharp.tif --dry-run          only say what would be done
+
+exit code 0: done; 2: the input or a word cannot be used, nothing was written; 3: some of many failed and are listed,
+the others are done; 130 or 143: stopped.
 """
 
 
 def main(words: list[str] | None = None) -> None:
     """The command; see HELP."""
-    parser = argparse.ArgumentParser(
-        "fuse", description=HELP, epilog=NOTES, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("inputs", nargs="+", type=Path, metavar="PICTURE_OR_FOLDER")
-    parser.add_argument("-o", "--output", type=Path, required=True, help="picture, or folder if folders are fused")
-    parser.add_argument(
-        "--method",
-        default="gff",
-        help="gff (default), laplacian, mertens or another rule (fuse-list methods), or a run or checkpoint folder",
-    )
-    parser.add_argument(
-        "--balance",
-        type=float,
-        help="0 to 1: share of the first picture's brightness, for methods that were trained so",
-    )
-    parser.add_argument("--device", default="auto", help="cpu, cuda, or auto (default)")
-    asked = parser.parse_args(words)
+    asked = parsed(words)
+    for stream in (sys.stdout, sys.stderr):  # names of files may be no text
+        getattr(stream, "reconfigure", lambda **_: None)(errors="backslashreplace")
+    before = signal.signal(signal.SIGTERM, stop)
     try:
-        failed = fuse_all(jobs(asked.inputs, asked.output), asked.method, asked.device, asked.balance)
+        failed = fuse_all(asked)
     except InputError as problem:
         print(f"fuse: {problem}", file=sys.stderr)
         sys.exit(2)
+    except KeyboardInterrupt as stopped:
+        number = int(str(stopped) or signal.SIGINT)
+        print("fuse: stopped; what is not finished was not written", file=sys.stderr)
+        sys.exit(STOPPED + number)
+    finally:
+        signal.signal(signal.SIGTERM, before)
     if failed:
         print("\n".join(["failed:", *failed]), file=sys.stderr)
     print(asked.output)
@@ -52,82 +57,97 @@ def main(words: list[str] | None = None) -> None:
         sys.exit(SOME_FAILED)
 
 
-def jobs(inputs: list[Path], output: Path) -> list[tuple[list[Path], Path]]:
-    """What to fuse into what.
+def stop(number: int, _: FrameType | None) -> None:
+    """What a signal does: the same as Ctrl-C, so that temporary files go."""
+    raise KeyboardInterrupt(str(int(number)))
+
+
+def parsed(words: list[str] | None) -> argparse.Namespace:
+    """The words of the command line."""
+    parser = argparse.ArgumentParser(
+        "fuse", description=HELP, epilog=NOTES, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("inputs", nargs="+", type=Path, metavar="PICTURE_OR_FOLDER")
+    add("-o", "--output", type=Path, required=True, help="picture to write, or folder if folders are fused")
+    add(
+        "--task",
+        choices=TASKS,
+        default="auto",
+        help="what the pictures are: several focus settings, infrared and visible, medical, several exposures; "
+        "auto (default) looks and says what it found",
+    )
+    add("--method", help="a rule (fuse-list methods), or a run or checkpoint folder; left out, one that suits the task")
+    add(
+        "--align",
+        default="auto",
+        metavar="HOW",
+        help="auto (default) measures first and moves pictures only if it helps; off; translation, similarity, affine "
+        "or homography; or a file that --save-alignment wrote",
+    )
+    add("--save-alignment", type=Path, metavar="FILE", help="how the pictures were moved, as JSON, for --align")
+    add("--crop", action="store_true", help="cut to what all pictures show after alignment, instead of filling in")
+    add(
+        "--color",
+        default="mix",
+        metavar="HOW",
+        help="mix (default): the colours of all pictures; grey; first, or the number of a picture from 1: only its",
+    )
+    add("--stretch", action="store_true", help="spread the values of 16 bit grey pictures (thermal) over their range")
+    add("--balance", type=float, help="0 to 1: share of the first picture's brightness, for methods trained so")
+    add("--map", type=Path, metavar="FILE", help="which picture each place comes from: black the first, white the last")
+    add("--report", type=Path, metavar="FILE", help="a page (HTML) with all pictures side by side and what was done")
+    add("--max-mem", metavar="SIZE", help="memory to use at most, such as 2G; default half of what is free, at most 4G")
+    add("--device", default="auto", help="cpu, cuda, or auto (default)")
+    add("--dry-run", action="store_true", help="only say what would be done")
+    return parser.parse_args(words)
+
+
+def fuse_all(asked: argparse.Namespace) -> list[str]:
+    """Fuse and write; what failed of several jobs, a line each.
 
     Raises:
-        InputError: missing, too few or mixed inputs, or an output that is one of them.
+        InputError: the words or the inputs cannot be used, or nothing could be fused.
     """
-    from fuse.data import io
-
-    if missing := [str(path) for path in inputs if not path.exists()]:
-        raise InputError(f"{', '.join(missing)} cannot be found")
-    folders = [path.is_dir() for path in inputs]
-    if any(folders) and not all(folders):
-        raise InputError("pictures and folders cannot be mixed; give pictures, one folder, or several folders")
-    if all(folders) and len(inputs) > 1:
-        return matched(inputs, output)
-    sources = list(io.pictures(inputs[0]).values()) if folders[0] else inputs
-    if len(sources) < 2:
-        raise InputError(f"{inputs[0]}: fusion needs two or more pictures, {len(sources)} given")
-    if output.suffix.lower() not in io.SUFFIXES:
-        raise InputError(f"'{output}' names no picture format; end it with one of {', '.join(io.SUFFIXES)}")
-    if any(output.exists() and output.samefile(source) for source in sources):
-        raise InputError(f"{output} is one of the pictures to fuse and would be lost; choose another name")
-    return [(sources, output)]
-
-
-def matched(inputs: list[Path], output: Path) -> list[tuple[list[Path], Path]]:
-    """One job per stem that every folder has.
-
-    Raises:
-        InputError: no such stem, or an output folder that is one of the inputs.
-    """
-    from fuse.data import io
-
-    if any(output.exists() and output.samefile(folder) for folder in inputs):
-        raise InputError(f"{output} is one of the folders to fuse and its pictures would be lost; choose another")
-    found = [io.pictures(folder) for folder in inputs]
-    stems = sorted(set.intersection(*(set(pictures) for pictures in found)))
-    if not stems:
-        some = ", ".join(f"{folder}: {', '.join(list(p)[:3])}" for folder, p in zip(inputs, found, strict=True))
-        raise InputError(f"no file name (without ending) is in all folders. {some}")
-    for folder, pictures in zip(inputs, found, strict=True):
-        if alone := sorted(set(pictures) - set(stems)):
-            print(f"{folder}: {len(alone)} without a partner: {', '.join(alone[:5])}", file=sys.stderr)
-    return [([pictures[stem] for pictures in found], output / f"{stem}.png") for stem in stems]
-
-
-def fuse_all(work: list[tuple[list[Path], Path]], method: str, device: str, balance: float | None = None) -> list[str]:
-    """Fuse and write; what failed of several jobs.
-
-    Raises:
-        InputError: the method cannot be had or has no balance, or the only job failed.
-    """
-    import torch
     from tqdm import tqdm
 
-    from fuse import infer, methods
-    from fuse.data import io
+    from fuse.photos import batch, job, memory
     from fuse.update import pick
 
-    torch.set_flush_denormal(True)
-    where = pick(device)
-    fuser, _ = methods.fuser(method, where)
-    if balance is not None:
-        if not hasattr(fuser, "balance"):
-            raise InputError(f"--balance={balance}: {method} has no balance to set; train one with model=conditional")
-        if not 0 <= balance <= 1:
-            raise InputError(f"--balance={balance}: must be from 0 to 1")
-        vars(fuser)["balance"] = balance
-    failed = []
-    for sources, target in tqdm(work, unit="picture", disable=None if len(work) > 1 else True):
-        try:
-            io.write(target, infer.fuse(fuser, [io.read(path)[None] for path in sources], device=where)[0])
-        except InputError as problem:
-            if len(work) == 1:
-                raise
-            failed.append(f"{target.stem}: {problem}")
+    work = batch.jobs(asked.inputs, job.Target(asked.output, asked.map, asked.report, asked.save_alignment))
+    wish = job.Wish(
+        asked.task,
+        asked.method,
+        batch.alignment(asked.align),
+        batch.colour(asked.color),
+        asked.balance,
+        asked.stretch,
+        asked.crop,
+        memory.default_limit() if asked.max_mem is None else batch.limit(asked.max_mem),
+        str(pick(asked.device)),
+        asked.dry_run,
+        "fuse " + shlex.join(sys.argv[1:]),
+    )
+    many, failed = len(work) > 1, []
+    with tqdm(total=len(work) if many else None, unit="picture" if many else "tile", disable=None, leave=False) as bar:
+
+        def progress(done: int, tiles: int) -> None:
+            bar.total = tiles
+            bar.update(done - bar.n)
+
+        for sources, target in work:
+            try:
+                told = job.run(sources, target, wish, None if many else progress)
+            except InputError as problem:
+                if not many:
+                    raise
+                failed.append(f"{target.picture.stem}: {problem}")
+            else:
+                name = f"{target.picture.stem}: " if many else ""
+                for line in [*told.said, *(f"warning: {line}" for line in told.warnings)]:
+                    bar.write(f"{name}{line}", file=sys.stderr)
+            if many:
+                bar.update()
     if len(failed) == len(work):
         raise InputError("nothing could be fused:\n" + "\n".join(failed))
     return failed

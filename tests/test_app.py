@@ -73,7 +73,7 @@ def test_folders_are_matched_and_bad_pictures_listed(tmp_path: Path, capsys: pyt
         (["a.png", "b.png", "-o", "x.xyz"], "names no picture format"),
         (["a.png", "b.png", "-o", "a.png"], "would be lost"),
         (["a.png", "missing.png", "-o", "x.png"], "cannot be found"),
-        (["a.png", "small.png", "-o", "x.png"], "one size and depth"),
+        (["a.png", "small.png", "-o", "x.png"], "cannot be aligned and have different sizes"),
         (["a.png", ".", "-o", "x.png"], "cannot be mixed"),
         (["a.png", "b.png", "-o", "x.png", "--method", "laplacan"], "did you mean laplacian?"),
         (["a.png", "b.png", "-o", "x.png", "--device", "tpu"], "cannot be used here"),
