@@ -1,0 +1,261 @@
+"""One job of the command `fuse`: pictures are read, told apart, aligned, fused, checked and written."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Literal, NamedTuple, cast
+
+import torch
+from torch import Tensor, nn
+
+from fuse import infer, methods
+from fuse.align import transforms
+from fuse.align.solve import KINDS, Found, Kind, solve
+from fuse.align.transforms import Transform
+from fuse.align.warp import common_area
+from fuse.errors import InputError
+from fuse.photos import check, kinds, memory, photo, stack, task
+from fuse.photos.frames import Frames
+from fuse.photos.photo import Photo, Stored
+from fuse.photos.shelf import Held, shelved, together
+from fuse.photos.task import Guess, Task
+
+NARROW = 0.25  # of the range of 16 bits: grey pictures that fill less look flat
+Progress = Callable[[int, int], None]
+
+
+class Wish(NamedTuple):
+    """What is asked for; `auto` and None leave it to the pictures. `align` may name a file of transforms."""
+
+    task: Task | Literal["auto"] = "auto"
+    method: str | None = None
+    align: str = "auto"
+    color: infer.Policy = "mix"
+    balance: float | None = None
+    stretch: bool = False
+    crop: bool = False
+    limit: int = memory.MOST
+    device: str = "cpu"
+    dry: bool = False
+    command: str = ""
+
+
+class Target(NamedTuple):
+    """Where results go: the picture, and if wanted the map, the page, and the transforms.
+
+    `free`: nobody named the format of the picture, so it may be changed to one that can hold the result.
+    """
+
+    picture: Path
+    map: Path | None = None
+    report: Path | None = None
+    transforms: Path | None = None
+    free: bool = False
+
+
+class Told(NamedTuple):
+    """What was done, in sentences, and what to beware of."""
+
+    said: list[str]
+    warnings: list[str]
+
+
+class Clock:
+    """Seconds by stage."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Count what runs inside."""
+        start = time.perf_counter()
+        yield
+        self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
+
+
+def run(paths: Sequence[Path], target: Target, wish: Wish, progress: Progress | None = None) -> Told:
+    """Fuse the pictures of one scene and write the result; with `wish.dry` only tell what would be done.
+
+    Raises:
+        InputError: a picture that cannot be read, pictures that cannot be fused as wished, or a place that cannot be
+            written to. Nothing is written then.
+    """
+    clock, told, names = Clock(), Told([], []), short(paths)
+    with ExitStack() as until_the_end:
+        heads = [photo.header(path) for path in paths]
+        fuser = loaded(wish.method, wish) if wish.method else None
+        with clock.stage("reading"):
+            spooled = sum(head.bytes for head in heads) > (wish.limit - memory.PROGRAM) // 3
+            shelf = [until_the_end.enter_context(shelved(path, spooled, wish.stretch)) for path in paths]
+        for name, held in zip(names, shelf, strict=True):
+            told.said.extend(f"{name}: {words}" for words in held.stored.said)
+            if held.filled < NARROW and not wish.stretch:
+                told.warnings.append(
+                    f"{name} fills {held.filled:.0%} of the range of 16 bits and looks flat; --stretch spreads it"
+                )
+        guess = told_apart(shelf, paths, wish, told)
+        first = reference(shelf, guess)
+        with clock.stage("aligning"):
+            first, moves, _ = aligned(shelf, names, first, wish, told)
+        kind, differences = kinds.same_kind(heads, names, first)
+        told.warnings.extend(differences)
+        name, why = (wish.method, "as asked") if wish.method else task.method(guess.task)
+        fuser = fuser or loaded(name, wish)
+        told.said.append(f"method {name}: {why}")
+        height, width = moves[0].reference
+        masked = any(held.alpha for held in shelf) or not all(move.untouched for move in moves)
+        plan = memory.plan(
+            fuser, len(paths), height, width, kind.channels, kind.depth, wish.limit, masked, device=wish.device
+        )
+        area = common_area(moves) if wish.crop else (0, 0, height, width)
+        target = settled(target, kind, area, wish.color)
+        if wish.dry:
+            parts = "as a whole" if plan.tile is None else f"in tiles of {plan.tile} pixels"
+            told.said.append(f"would fuse {parts}, in about {memory.shown(plan.peak)}, and write {target.picture}")
+            return told
+        with clock.stage("moving"):
+            frames = until_the_end.enter_context(Frames(plan.spooled))
+            alpha = together(shelf, first, moves, kind, frames, infer.traits(fuser).selects)
+        with clock.stage("fusing"):
+            wanted = target.map is not None or target.report is not None
+            made = stack.fuse_frames(fuser, frames, wish.limit, wish.device, wish.color, progress, wanted, plan)
+        with clock.stage("checking"):
+            told.warnings.extend(doubted(made, frames, moves, guess))
+        with clock.stage("writing"):
+            result = Photo(cut(made.pixels, area), None if alpha is None else cut(alpha, area), kind.stored)
+            told.warnings.extend(photo.lost(kind.stored, result.pixels.shape[0], target.picture.suffix))
+            photo.write(target.picture, result)
+            if target.map is not None and made.chosen is not None:
+                photo.write(target.map, Photo(shades(cut(made.chosen, area), len(paths)), None, Stored(".png")))
+            if target.transforms is not None:
+                transforms.save(target.transforms, moves, names)
+    return told
+
+
+def short(paths: Sequence[Path]) -> list[str]:
+    """File names, with the folder where these are the same."""
+    names = [path.name for path in paths]
+    return names if len(set(names)) == len(names) else [f"{path.parent.name}/{path.name}" for path in paths]
+
+
+def loaded(name: str, wish: Wish) -> nn.Module:
+    """The method, on its device, its balance set.
+
+    Raises:
+        InputError: there is no such method, or it has no balance to set.
+    """
+    fuser = methods.fuser(name, torch.device(wish.device))[0].eval()
+    if wish.balance is not None:
+        if not hasattr(fuser, "balance"):
+            raise InputError(
+                f"--balance {wish.balance:g}: {name} has no balance to set; train one with model=conditional"
+            )
+        vars(fuser)["balance"] = wish.balance
+    return fuser
+
+
+def told_apart(shelf: Sequence[Held], paths: Sequence[Path], wish: Wish, told: Told) -> Guess:
+    """What the pictures are: as asked, or by their names and looks, said aloud."""
+    guess = task.guess([held.small for held in shelf], paths)
+    if wish.task != "auto":
+        return guess._replace(task=wish.task) if guess.task == wish.task else Guess(wish.task, "certain", "as asked")
+    told.said.append(f"{task.TOLD[guess.task]} ({guess.sure}): {guess.why}")
+    if guess.sure == "unsure" and not wish.method:
+        told.warnings.append(
+            f"it is not sure that these are {task.TOLD[guess.task]} pictures; --task says what they are"
+        )
+    return guess
+
+
+def reference(shelf: Sequence[Held], guess: Guess) -> int:
+    """The picture that stays as it is, and whose size and metadata the result has: of stacks the middle one, of other
+    pairs the visible or structural one if that is known, else the larger one."""
+    if len(shelf) > 2:
+        return len(shelf) // 2
+    if guess.roles and guess.task in ("infrared", "medical"):
+        for role in ("vi", "mri"):
+            if role in guess.roles:
+                return guess.roles.index(role)
+    areas = [height * width for height, width in (held.size for held in shelf)]
+    return areas.index(max(areas))
+
+
+def aligned(
+    shelf: Sequence[Held], names: Sequence[str], first: int, wish: Wish, told: Told
+) -> tuple[int, list[Transform], list[Found]]:
+    """The number of the reference, how every picture has to be moved to lie on it, and what was measured.
+
+    Raises:
+        InputError: pictures that have to be moved, since sizes differ or it was asked for, and cannot be.
+    """
+    sizes = [held.size for held in shelf]
+    if wish.align == "off":
+        if len(set(sizes)) > 1:
+            raise InputError(
+                f"pictures of sizes {said_sizes(sizes)} must be aligned to be fused; leave --align off out"
+            )
+        return first, [transforms.still(size, size) for size in sizes], []
+    if wish.align not in KINDS:
+        _, stored = transforms.load(Path(wish.align))
+        first = min(next((i for i, move in enumerate(stored) if move.untouched), first), len(sizes) - 1)
+        told.said.append(f"moved as {wish.align} says")
+        return first, transforms.reused(stored, sizes, first), []
+    found = solve([held.grey for held in shelf], cast(Kind, wish.align), first, names, sizes)
+    told.said.extend(found.said)
+    if found.refused and (wish.align != "auto" or len(set(sizes)) > 1):
+        why = f" and have different sizes ({said_sizes(sizes)})" if len(set(sizes)) > 1 else ""
+        raise InputError(f"the pictures cannot be aligned{why}: " + "; ".join(found.refused))
+    told.warnings.extend(f"{line}; it is fused where it is: look for double edges" for line in found.refused)
+    return first, list(found.transforms), list(found.found)
+
+
+def said_sizes(sizes: Sequence[tuple[int, int]]) -> str:
+    """Sizes that occur, as people write them."""
+    return ", ".join(sorted({f"{width}x{height}" for height, width in sizes}))
+
+
+def settled(target: Target, kind: kinds.Kind, area: Sequence[int], color: infer.Policy) -> Target:
+    """The target, if its format can hold the result.
+
+    Raises:
+        InputError: it cannot.
+    """
+    if target.free and kind.depth.is_floating_point:
+        target = target._replace(picture=target.picture.with_suffix(".tif"))
+    top, left, bottom, right = area
+    shape = (1 if color == "grey" else kind.channels, bottom - top, right - left)
+    photo.suitable(target.picture, Photo(torch.zeros((), dtype=kind.depth).expand(shape), None, kind.stored))
+    return target
+
+
+def doubted(made: stack.Result, frames: Frames, moves: Sequence[Transform], guess: Guess) -> list[str]:
+    """What to beware of in the result, by looking at it beside its sources, one after the other."""
+    height, width = frames.size
+    scale = frames.white if frames.depth.is_floating_point else 1
+
+    def sources() -> Iterator[Tensor]:
+        for number in range(len(frames)):
+            yield frames.picture(number) / scale if scale != 1 else frames.picture(number)
+
+    valid = None
+    if not all(move.untouched for move in moves):
+        top, left, bottom, right = common_area(moves)
+        valid = torch.zeros(1, height, width, dtype=torch.bool)
+        valid[:, top:bottom, left:right] = True
+    pixels = made.pixels / scale if scale != 1 else made.pixels
+    found = check.doubts(pixels, sources(), valid, guess.roles, made.chosen)
+    return [f"{doubt.what}; {doubt.advice}" for doubt in found]
+
+
+def cut(picture: Tensor, area: Sequence[int]) -> Tensor:
+    """The part of a picture `(c, h, w)` from top and left to bottom and right."""
+    top, left, bottom, right = area
+    return picture[:, top:bottom, left:right]
+
+
+def shades(chosen: Tensor, count: int) -> Tensor:
+    """Numbers of pictures as grey: the first black, the last white; 16 bit for more than 256 pictures."""
+    full, depth = (255, torch.uint8) if count <= 256 else (65535, torch.uint16)
+    return (chosen.float() * (full / (count - 1))).round().to(depth)
