@@ -31,6 +31,7 @@ APART = 4.0  # levels between two cells, from which one is the brighter
 DARK = 24.0  # level that no pixel of an empty cell reaches
 NARROW = 32.0  # levels: 16 bit grey pictures with less between their 1 and 99 % hold temperatures, not brightness
 
+UNTOLD = 0.5  # order of pictures that are nearly flat
 ORDER = 0.87  # same order of brightness: exposures and focus >= 0.90, infrared and visible <= 0.85
 ALIKE = 0.45  # mean difference over deviation: focus <= 0.32, infrared >= 0.64, pairs of exposures >= 1.0
 BRIGHTER = 0.95  # share of cells that are brighter in the brighter picture: exposures 1.00
@@ -145,7 +146,7 @@ def likeness(first: Float[Tensor, "_ _ _"], second: Float[Tensor, "_ _ _"]) -> L
 
 
 def order(a: Float[Tensor, "h w"], b: Float[Tensor, "h w"]) -> float:
-    """Share of pairs of places whose brighter one is the same in both; 0.5 where hardly a pair can be told.
+    """Share of pairs of places whose brighter one is the same in both; exactly 0.5 where hardly a pair can be told.
 
     Pairs are every cell and the ones 1, 7 and n/7, n/5, n/3, n/2 places on, of n.
     """
@@ -157,7 +158,7 @@ def order(a: Float[Tensor, "h w"], b: Float[Tensor, "h w"]) -> float:
         told = (d.abs() > APART) & (e.abs() > APART)
         total += int(told.sum())
         same += int((d * e > 0)[told].sum())
-    return same / total if total >= n // 16 else 0.5
+    return same / total if total > n // 16 else UNTOLD
 
 
 def exchange(pictures: Sequence[Float[Tensor, "_ _"]]) -> float:
@@ -214,7 +215,7 @@ def _seen(looks: Likeness) -> tuple[Task, str, bool]:
     if looks.order >= ORDER and looks.gap >= STOP and looks.brighter >= BRIGHTER:
         why = f"{same_order} while one is {looks.gap:.0f} levels brighter throughout"
         return "exposure", why, looks.gap >= 2 * STOP
-    if looks.order >= ORDER and looks.difference < ALIKE:
+    if (looks.order >= ORDER or looks.order == UNTOLD) and looks.difference < ALIKE:
         why = f"{same_order} and equally bright ({looks.gap:.0f} levels apart)"
         return "focus", why, looks.difference < 0.75 * ALIKE
     other = f"bright places of one are not those of the other ({looks.order:.0%} of pairs in the same order)"
@@ -222,7 +223,7 @@ def _seen(looks: Likeness) -> tuple[Task, str, bool]:
     if all(coloured):
         return "infrared", f"{other}; both are coloured, so they may be two scenes or far from aligned", False
     kind = "one is coloured and one grey" if any(coloured) else "both are grey"
-    return "infrared", f"{other} and {kind}, as from two sensors", looks.order < ORDER - 0.02
+    return "infrared", f"{other} and {kind}, as from two sensors", UNTOLD != looks.order < ORDER - 0.02
 
 
 def _tokens(text: str) -> list[str]:
