@@ -1,8 +1,9 @@
 """The package from Python: fuse pictures with any method, score a fused picture."""
 
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -35,9 +36,11 @@ def load(method: str | Path, device: str = "cpu", trust: Sequence[str] = ()) -> 
     array), with colour if any source has it, with alpha if all have it. Floats beyond [0, 1] are kept, not clipped.
     Where a source is transparent the others show; the result is as opaque as the most opaque source.
 
-    The function takes two words more: `color` (`mix`, `grey`, `first` or the number of a source: where colour comes
-    from, as `fuse --color`) and `want_map`: True returns the picture and a map `(h, w)`, array or tensor, of the number
-    of the source, from 0, that every pixel comes from.
+    The function takes three words more. `align`: `off`, `auto` (measures first and aligns where it can, else warns),
+    `translation`, `similarity`, `affine` or `homography`; the result has the size and the view of the middle picture,
+    of two the first, or where sizes differ of the largest. `color`: `mix`, `grey`, `first` or the number of a source,
+    where colour comes from. `want_map`: True returns the picture and a map `(h, w)`, array or tensor, of the number of
+    the source, from 0, that every pixel comes from.
 
     Raises:
         InputError: no such method; from the function: fewer than two pictures, pictures that differ in size, depth or
@@ -45,7 +48,7 @@ def load(method: str | Path, device: str = "cpu", trust: Sequence[str] = ()) -> 
     """
     fuser = methods.fuser(str(method), torch.device(device), trust)[0].eval()
 
-    def fuse(*pictures: Any, color: infer.Policy = "mix", want_map: bool = False) -> Any:
+    def fuse(*pictures: Any, align: str = "off", color: infer.Policy = "mix", want_map: bool = False) -> Any:
         from fuse.photos import stack
 
         kinds = {kind_of(picture) for picture in pictures}
@@ -54,7 +57,7 @@ def load(method: str | Path, device: str = "cpu", trust: Sequence[str] = ()) -> 
         stack.check(fuser, len(pictures))
         given = [read(picture) for picture in pictures]
         same_layout(given)
-        fused, chosen = fuse_batch(fuser, given, device, color, want_map)
+        fused, chosen = fuse_batch(fuser, given, device, align, color, want_map)
         picture = like(fused, given, pictures[0])
         return (picture, like_map(chosen, given, pictures[0])) if chosen is not None else picture
 
@@ -62,7 +65,7 @@ def load(method: str | Path, device: str = "cpu", trust: Sequence[str] = ()) -> 
 
 
 def fuse_batch(
-    fuser: nn.Module, given: Sequence[Given], device: str, policy: infer.Policy, want_map: bool
+    fuser: nn.Module, given: Sequence[Given], device: str, align: str, policy: infer.Policy, want_map: bool
 ) -> tuple[Tensor, Tensor | None]:
     """Fused `(b, c, h, w)`, alpha included, and the map `(b, h, w)` if it is wanted."""
     depths = {x.pixels.dtype for x in given}
@@ -70,27 +73,65 @@ def fuse_batch(
         told = ", ".join(sorted(str(depth).removeprefix("torch.") for depth in depths))
         raise InputError(f"pictures of types {told} cannot be mixed; bring them to one")
     depth = depths.pop()
-    if len({x.pixels.shape[-2:] for x in given}) > 1 and infer.traits(fuser).resizes:
+    if align == "off" and len({x.pixels.shape[-2:] for x in given}) > 1 and infer.traits(fuser).resizes:
         return resizing(fuser, given, device, policy, want_map)
-    made = [fuse_one(fuser, [slot(x, i) for x in given], device, policy, want_map) for i in range(len(given[0].pixels))]
+    made = []
+    for number in range(len(given[0].pixels)):
+        pictures = [slot(x, number) for x in given]
+        moved = pictures if align == "off" else aligned(pictures, align)
+        made.append(fuse_one(fuser, moved, device, policy, want_map))
     fused = torch.stack([pixels for pixels, _ in made]).to(depth)
     return fused, torch.cat([chosen for _, chosen in made if chosen is not None]) if want_map else None
 
 
-def slot(given: Given, number: int) -> tuple[Tensor, Tensor | None]:
-    """Pixels `(c, h, w)` and alpha `(1, h, w)` of one picture of a batch, as `fuse.photos` takes them."""
+class Held(NamedTuple):
+    """One picture of a batch, as `fuse.photos` takes it: `pixels` `(c, h, w)`; `alpha` and `valid` `(1, h, w)` or None.
+
+    `valid` is False where an aligned picture has nothing to show.
+    """
+
+    pixels: Tensor
+    alpha: Tensor | None
+    valid: Tensor | None = None
+
+
+def slot(given: Given, number: int) -> Held:
+    """One picture of a batch."""
     pixels, alpha = given.pixels[number], None if given.alpha is None else given.alpha[number]
     if pixels.dtype == torch.float64:
         pixels, alpha = pixels.float(), None if alpha is None else alpha.float()
-    return pixels, alpha
+    return Held(pixels, alpha)
+
+
+def aligned(pictures: Sequence[Held], kind: str) -> list[Held]:
+    """The pictures as one of them sees the scene; see `fuse.align.solve`. Warns of those that stay where they are.
+
+    Raises:
+        InputError: an unknown kind, or pictures that cannot be aligned although it was asked for or sizes differ.
+    """
+    from fuse.align import solve, warp
+    from fuse.align.solve import KINDS, Kind
+    from fuse.photos import reduced
+    from fuse.photos.shelf import ALIGNED_AT
+
+    if kind not in KINDS:
+        raise InputError(f"align={kind}: choose one of {', '.join(KINDS)}")
+    sizes = [(int(x.pixels.shape[1]), int(x.pixels.shape[2])) for x in pictures]
+    greys = [reduced.grey(reduced.reduced(x.pixels, ALIGNED_AT)) for x in pictures]
+    found = solve(greys, cast(Kind, kind), sizes=sizes)
+    if found.refused and (kind != "auto" or len(set(sizes)) > 1):
+        raise InputError("the pictures cannot be aligned: " + "; ".join(found.refused))
+    for line in found.refused:
+        warnings.warn(f"{line}; it is fused where it is: look for double edges", stacklevel=4)
+    moved = []
+    for x, transform in zip(pictures, found.transforms, strict=True):
+        pixels, valid = warp(x.pixels, transform)
+        moved.append(Held(pixels, None if x.alpha is None else warp(x.alpha, transform)[0], valid))
+    return moved
 
 
 def fuse_one(
-    fuser: nn.Module,
-    pictures: Sequence[tuple[Tensor, Tensor | None]],
-    device: str,
-    policy: infer.Policy,
-    want_map: bool,
+    fuser: nn.Module, pictures: Sequence[Held], device: str, policy: infer.Policy, want_map: bool
 ) -> tuple[Tensor, Tensor | None]:
     """Fused `(c, h, w)` of pixels and alpha, alpha included if all have it; the map `(1, h, w)` if it is wanted."""
     from fuse.photos import kinds, memory, stack
@@ -98,15 +139,15 @@ def fuse_one(
     from fuse.photos.photo import Photo
     from fuse.photos.stored import Stored
 
-    filled, alpha = [pixels for pixels, _ in pictures], None
-    if any(mask is not None for _, mask in pictures):
-        if len({x.shape[-2:] for x in filled}) > 1:
-            raise InputError("pictures with alpha must be of one size; bring them to one first")
-        rgb = [Photo(pixels.expand(3, -1, -1), mask, Stored("")) for pixels, mask in pictures]
+    filled, alpha = [x.pixels for x in pictures], None
+    if any(x.alpha is not None for x in pictures):
+        if len({x.pixels.shape[-2:] for x in pictures}) > 1:
+            raise InputError("pictures with alpha must be of one size; bring them to one first, or align them")
+        rgb = [Photo(x.pixels.expand(3, -1, -1), x.alpha, Stored("")) for x in pictures]
         filled, alpha = kinds.opaque(rgb)
     frames = Frames()
-    for pixels in filled:
-        frames.add(pixels)
+    for pixels, x in zip(filled, pictures, strict=True):
+        frames.add(pixels, x.valid)
     fused, chosen = stack.fuse_frames(fuser, frames, memory.default_limit(), device, policy, want_map=want_map)
     if alpha is not None:
         fused = torch.cat([fused.expand(3, -1, -1), alpha])

@@ -166,18 +166,50 @@ def test_what_is_no_pair_of_pictures_is_said(
         choose(*pictures(arrays((20, 23, 3), "uint8")[0]))
 
 
+def scene(shift: int) -> np.ndarray:
+    """Blobs of light, 72 x 80, the camera moved by some pixels to the right."""
+    noise = np.random.default_rng(1).random((100, 120))
+    for axis in (0, 1, 0, 1):
+        noise = sum(np.roll(noise, k, axis) for k in range(-2, 3)) / 5
+    noise = (noise - noise.min()) / (noise.max() - noise.min())
+    return (255 * noise[10:82, 10 + shift : 90 + shift]).astype(np.uint8)
+
+
+def test_pictures_are_aligned_if_asked() -> None:
+    near, far = scene(0), scene(4)
+    average = fuse.load("average")
+    inner = slice(10, -10), slice(10, -10)
+    apart, together = (
+        np.abs(average(near, far, align=how).astype(int) - near)[inner].mean() for how in ("off", "translation")
+    )
+    assert together < 1 < apart
+    moved = average(*(torch.from_numpy(x)[None] for x in (near, far[:60])), align="auto")  # sizes may differ then
+    assert moved.shape == (1, 72, 80)
+
+
+def test_what_cannot_be_aligned_is_said() -> None:
+    flat = np.full((72, 80), 100, np.uint8)
+    average = fuse.load("average")
+    with pytest.warns(UserWarning, match="picture 2: not aligned .* look for double edges"):
+        average(scene(0), flat, align="auto")
+    with pytest.raises(InputError, match="cannot be aligned"):
+        average(scene(0), flat, align="homography")
+    with pytest.raises(InputError, match="align=fine: choose one of auto, off"):
+        average(scene(0), flat, align="fine")
+
+
 def test_the_pages_code_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    for name, picture in zip(("near.png", "far.png"), arrays((48, 50, 3), "uint8"), strict=True):
-        Image.fromarray(picture).save(name)
+    for name in ("near.png", "far.png"):
+        Image.fromarray(scene(0)).convert("RGB").save(name)
     names: dict[str, Any] = {}
     for code in re.findall(r"```python\n(.*?)```", PAGE, re.S):
         exec(code, names)
-    assert names["sharp"].shape == names["as_array"].shape == names["fused"].shape == (48, 50, 3)
-    assert names["as_tensor"].shape == (1, 3, 48, 50)
-    assert names["as_image"].size == (50, 48)
+    assert names["sharp"].shape == names["as_array"].shape == names["fused"].shape == (72, 80, 3)
+    assert names["as_tensor"].shape == (1, 3, 72, 80)
+    assert names["as_image"].size == (80, 72)
     assert (tmp_path / "sharp.png").is_file()
-    assert names["chosen"].shape == names["grey"].shape == (48, 50)
+    assert names["chosen"].shape == names["grey"].shape == (72, 80)
     assert 0 <= names["share"] <= 1
     assert names["q_g"] > 0
     assert np.isfinite(float(names["loss"]))
