@@ -29,8 +29,8 @@ class Refocused:
     Made anew: the sharp object of one patch is laid before the truth of another by its own focus map, one time in five
     before thin curves instead, so that edges are those of objects, and both are blurred by what `pair` draws. Every
     `stacks`-th batch (0: none) is three sources of three layers each. The outer `border` pixels of all pictures are cut
-    off before, since data sets have faults there. Sources change places at random; what a step draws depends on the
-    seed and the step alone.
+    off before, since data sets have faults there, or fewer where a patch would no longer fit. Sources change places at
+    random; what a step draws depends on the seed and the step alone.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class Refocused:
         if channels != 1:
             raise InputError("model.patches: pairs are made anew of luma only; take fuse.data.patches.Patches for RGB")
         self.share, self.stacks, self.largest = share, stacks, largest
-        inner = (mapped(sample, border, luma) for sample in samples)
+        inner = (mapped(sample, least(sample, border, size), luma) for sample in samples)
         self.patches = Patches(inner, size, batch, channels=1, luma=luma, device=device)
         self.size, self.batch, self.windows = size, batch, self.patches.windows
 
@@ -85,6 +85,11 @@ class Refocused:
         shuffled = torch.stack(sources, 1)[torch.arange(self.batch, device=truth.device)[:, None], order]
         roles = ("near", "middle", "far") if stack else ("near", "far")
         return Sample(tuple(shuffled.unbind(1)), reference, (), roles)
+
+
+def least(sample: Sample, border: int, size: int) -> int:
+    """`border`, or what can be cut off the pictures for a patch to fit in."""
+    return max(0, min(border, (min(sample.sources[0].shape[-2:]) - size) // 2))
 
 
 def mapped(sample: Sample, border: int, luma: color.Luma) -> Sample:

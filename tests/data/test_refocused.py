@@ -48,6 +48,12 @@ def test_without_a_share_they_are_windows_of_the_pictures_without_the_frame() ->
     assert (torch.stack(sample.sources) == 0).float().mean() < 0.01  # the frame would be a fifth of it
 
 
+def test_a_border_leaves_room_for_a_patch() -> None:
+    assert drawn(0, size=60).sources[0].shape == (6, 1, 60, 60)
+    with pytest.raises(InputError, match="72x72, smaller"):
+        drawn(0, size=73)
+
+
 def test_a_step_is_the_same_again_and_no_other() -> None:
     once, twice, other = drawn(3), drawn(3), drawn(4)
     for a, b, c in zip(once.sources, twice.sources, other.sources, strict=True):
