@@ -35,10 +35,15 @@ class Misalignment(NamedTuple):
     parallax: float
 
 
-def misalignment(reference: np.ndarray, moving: np.ndarray, matrix: np.ndarray) -> Misalignment:
-    """Of grey pictures, the moving one seen through a matrix of the kind that `Transform` has."""
+def misalignment(reference: np.ndarray, moving: np.ndarray, matrix: np.ndarray, blur: float = 0) -> Misalignment:
+    """Of grey pictures, the moving one seen through a matrix of the kind that `Transform` has.
+
+    `blur`: deviation in pixels, at the size measured, of a Gaussian over both first. Where one is sharp and the other
+    out of focus, phase correlation finds one of the rims of a disc of confusion, some pixels off, and needs it.
+    """
     longest = min(LONGEST, max(reference.shape), max(moving.shape))
     (fixed, back), (other, to_moving) = reduced(reference, longest), reduced(moving, longest)
+    fixed, other = (cv2.GaussianBlur(x, (0, 0), blur) if blur else x for x in (fixed, other))
     small = np.linalg.inv(to_moving) @ matrix @ back
     shape, how = (fixed.shape[1], fixed.shape[0]), cv2.WARP_INVERSE_MAP
     moved = cv2.warpPerspective(other, small, shape, flags=cv2.INTER_CUBIC | how, borderMode=cv2.BORDER_REPLICATE)

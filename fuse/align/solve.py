@@ -16,10 +16,10 @@ from fuse.errors import InputError
 
 Kind = Literal["auto", "off", "translation", "similarity", "affine", "homography"]
 KINDS = ("auto", "off", "translation", "similarity", "affine", "homography")
-SMALLEST = 32  # pixels: sides below that show too little to align by
+SMALLEST = 48  # pixels: sides below that show too little to align by
 LEAST = 0.25  # pixels of the whole picture: what moves by less is left alone
 BRIDGED = 2  # neighbours that a picture of a stack is tried against
-WARNED, FAR = 0.25, 2.5  # share of clear blocks that are off, and by pixels at the size measured, to warn of depth
+WARNED, FAR = 0.2, 2.5  # share of clear blocks that are off, and by pixels at the size measured, to warn of depth
 DRIFTED = 0.02, 3.0  # gain, and grey levels, that are worth saying
 
 
@@ -172,7 +172,7 @@ def worthwhile(match: Match) -> bool:
     if match.before.map.shape == match.after.map.shape and match.before.agree > match.after.agree + 0.05:
         return False
     falls = not match.after.off >= match.before.off  # not a number: nothing could be measured before
-    return last - first >= GAIN * (1 - first) and falls
+    return bool(last - first >= GAIN * (1 - first) and falls)
 
 
 def displaced(transform: Transform) -> Float[Tensor, " n"]:

@@ -15,8 +15,8 @@ from fuse.align.transforms import still
 from fuse.data import offset
 
 COARSE, FEATURES = 160, 640  # pixels of the longer side on which the grid and features are looked for
-SCALES = tuple(1.2 ** (k / 4) for k in range(-4, 5))
-TURNS = (-4.0, -2.0, 0.0, 2.0, 4.0)  # degrees
+SCALES = tuple(1.09**k for k in range(-3, 4))
+TURNS = (-8.0, -4.0, 0.0, 4.0, 8.0)  # degrees
 REACH = 3  # shifts up to a third of the sides
 RATIO, NEAR, ENOUGH = 0.75, 3.0, 12  # Lowe's ratio of distances; pixels; matches that agree
 
