@@ -8,7 +8,7 @@ from PIL import Image, ImageCms
 
 from fuse.errors import InputError
 
-BAND = 1 << 22  # pixels converted at a time
+BAND = 1 << 20  # pixels converted at a time
 
 
 def profile(icc: bytes | None) -> ImageCms.ImageCmsProfile:
@@ -85,7 +85,7 @@ def after_cmyk(icc: bytes | None) -> tuple[bytes | None, str]:
 
 
 def bands(height: int, width: int) -> list[slice]:
-    """Rows in groups of some four million pixels."""
+    """Rows in groups of some million pixels."""
     step = max(1, BAND // max(1, width))
     return [slice(top, min(height, top + step)) for top in range(0, height, step)]
 

@@ -16,7 +16,7 @@ from fuse.photos import colour, exif
 from fuse.photos.stored import Damage, Header, Stored, upright
 
 QUIET = threading.Lock()  # filters of warnings are the whole process's
-MORE = bytes(range(1, 255, 2)) + bytes(range(2, 255, 4))  # whatever a picture may need next
+MORE = bytes(89 * index % 251 for index in range(1, 1 << 10))  # none of them begins a marker
 LONGEST_SIDE = 65500  # of libjpeg
 SEGMENT = 65533 - 29  # bytes of EXIF or XMP that one segment holds beside its name
 SUBSAMPLING = {0: "4:4:4", 1: "4:2:2", 2: "4:2:0"}
@@ -139,9 +139,9 @@ def end_of(file: BufferedReader) -> int | None:
 def short_of_data(file: BufferedReader, end: int) -> bool:
     """Whether the data before the end-of-image marker are too few. libjpeg fills up with what came last and says
     nothing; but then arbitrary bytes before the marker change the picture, which they do not if it is whole. An eighth
-    of the size shows it."""
+    of the size shows it, all but details of the very last block."""
     file.seek(0)
-    data = file.read(end)
+    data = file.read(end).rstrip(b"\xff")  # with what follows these would be markers
     shown = []
     for more in (b"", MORE):
         image = opened(BufferedReader(BytesIO(data + more + b"\xff\xd9")))

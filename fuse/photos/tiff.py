@@ -126,7 +126,7 @@ def told(file: BufferedReader, tiff: Any, page: Any) -> tuple[Stored, int]:
             block = exif.from_tiff(fields, order)
     xmp = value.get(700)
     xmp = bytes(xmp) if isinstance(xmp, bytes | tuple) else None
-    if turn != 1 and xmp:
+    if exif.ORIENTATION in value and xmp:
         xmp = exif.upright_xmp(xmp)
     compression = COMPRESSIONS.get(int(page.compression), "deflate")
     dpi = resolution(value, turn)
