@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 TOUCHING = ("open", "replace", "rename", "unlink", "mkdir", "write", "write_bytes", "fsync", "flush", "close", "link")
-EVENLY = 10  # moments, besides those at which files are touched
-AT_MOST = 24  # of the latter
+EVENLY = 8  # moments, besides those at which files are touched
+AT_MOST = 12  # of the latter
 
 
 def watched(stop_at: int | None, number: int, seen: list[int]) -> Callable[[Any, str, Any], None]:

@@ -89,6 +89,28 @@ def test_a_result_that_cannot_be_moved_to_its_place_leaves_no_litter(
     assert contents(tmp_path) == before
 
 
+@pytest.mark.parametrize("extra", [["--map", "map.png"], ["--report", "page.html"], ["--save-alignment", "moves.json"]])
+def test_exit_code_2_means_that_nothing_was_written_beside_either(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], extra: list[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    put(tmp_path, "a.png", "b.png", side=24)
+    before, moved, replace = contents(tmp_path), [], os.replace
+
+    def only_once(source: Path, target: Path) -> None:
+        if moved:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        moved.append(target)
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", only_once)
+    assert code(["a.png", "b.png", "-o", "out.png", "--align", "off", *extra]) == 2
+    said = capsys.readouterr().err
+    assert os.strerror(errno.ENOSPC) in said
+    left = set(contents(tmp_path)) - set(before)
+    assert not left or all(name in said for name in left)  # what is there nevertheless is named
+
+
 def test_what_still_fits_is_finished(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     put(tmp_path, "one/a.png", "two/a.png", "one/c.png", "two/c.png", side=8)
     put(tmp_path, "one/b.png", "two/b.png", side=100)
@@ -109,15 +131,15 @@ def test_what_still_fits_is_finished(tmp_path: Path, capsys: pytest.CaptureFixtu
 )
 def test_a_signal_at_any_moment_leaves_whole_files(tmp_path: Path, words: list[str], there: bool) -> None:
     given = tmp_path / "given"
-    put(given, "stack/a.png", "stack/b.png", "stack/c.png")
-    put(given, *(f"{role}/{stem}.png" for role in ("one", "two") for stem in ("a", "b", "c")))
+    put(given, "stack/a.png", "stack/b.png", "stack/c.png", side=24)
+    put(given, *(f"{role}/{stem}.png" for role in ("one", "two") for stem in ("a", "b", "c")), side=24)
     if there:
         (given / "out.png").write_bytes(b"old")
     before = {path: data.hex() for path, data in contents(given).items()}
     command = [
         sys.executable,
         str(Path(__file__).with_name("interrupting.py")),
-        name,
+        ",".join(STOPPED),
         str(given),
         str(tmp_path / "told.json"),
     ]
@@ -127,14 +149,20 @@ def test_a_signal_at_any_moment_leaves_whole_files(tmp_path: Path, words: list[s
     results = {path: data for path, data in whole["files"].items() if before.get(path) != data}
     assert results
     assert len(stopped) > 20
+    wrong = []
     for one in stopped:
-        assert one["code"] in STOPPED[one["name"]], f"{one['code']}, {one['moment']}: {one['said']}"
-        assert "Traceback" not in one["said"], f"{one['moment']}: {one['said']}"
         changed = {path: data for path, data in one["files"].items() if before.get(path) != data}
-        assert changed.items() <= results.items(), f"{sorted(changed)}, {one['moment']}: {one['said']}"
-        assert set(before) <= set(one["files"])
-        if one["code"] == 0:
-            assert changed == results
+        fine = (
+            one["code"] in STOPPED[one["name"]],
+            # Python drops what is raised while it clears an object away, and goes on: then the result is whole.
+            "Traceback" not in one["said"] or (one["code"] == 0 and "Exception ignored in" in one["said"]),
+            changed.items() <= results.items(),
+            set(before) <= set(one["files"]),
+            one["code"] != 0 or changed == results,
+        )
+        if not all(fine):
+            wrong.append(f"{one['moment']}: code {one['code']}, {sorted(changed)}, {one['said'][-300:]}")
+    assert not wrong, "\n".join(wrong)
     for name in STOPPED:  # some were stopped before they were done
         assert {one["code"] for one in stopped if one["name"] == name} - {0}
 
