@@ -62,10 +62,10 @@ class Frames:
     @property
     def white(self) -> float:
         """The level that fusers see as 1: the largest of the integers; of floats 1, or if any pixel is beyond, the
-        least power of two that none is beyond, by which they can be divided without rounding."""
+        least power of two that none is beyond (2^127 at most), by which they are divided without rounding."""
         if not self.depth.is_floating_point:
             return float(torch.iinfo(self.depth).max)
-        return 2.0 ** max(0, math.ceil(math.log2(self.largest))) if self.largest > 1 else 1.0
+        return 2.0 ** min(127, math.ceil(math.log2(self.largest))) if self.largest > 1 else 1.0
 
     def add(self, pixels: Tensor, valid: Tensor | None = None) -> None:
         """One more picture `(c, h, w)`; `valid` `(1, h, w)` is False where it has no pixels, such as after alignment.
@@ -82,8 +82,8 @@ class Frames:
             )
         if self.pictures and (size, depth) != (self.size, self.depth):
             raise InputError(
-                f"picture {len(self) + 1} is {described(size, depth)}, those before {described(self.size, self.depth)}"
-                "; bring them to one size and depth first"
+                f"picture {len(self) + 1} is {described(size, depth)}, those before it "
+                f"{described(self.size, self.depth)}; bring them to one size and depth first"
             )
         if depth.is_floating_point:
             low, high = (float(x) for x in pixels.aminmax())
@@ -101,7 +101,9 @@ class Frames:
     def held(self, pixels: Tensor) -> Held:
         """Where they are from now on."""
         if not self.spooled:
-            return pixels.cpu()
+            pixels = pixels.cpu()
+            alone = pixels.untyped_storage().nbytes() == pixels.numel() * pixels.element_size()
+            return pixels if alone else pixels.clone()  # a view would keep what it is a part of
         self.file = self.file or spool()
         place = self.file.seek(0, 2)
         try:
@@ -121,10 +123,15 @@ class Frames:
         valid = [None if x is None else self.cut(x, 1, torch.uint8, part).bool() for x in self.masks]
         return Window(pixels, valid)
 
+    def picture(self, number: int) -> Tensor:
+        """One whole picture `(c, h, w)`; without a copy where it is in memory."""
+        whole = (slice(None), slice(0, self.size[0]), slice(0, self.size[1]))
+        return self.cut(self.pictures[number], self.channels[number], self.depth, whole)[0]
+
     def cut(self, held: Held, channels: int, depth: torch.dtype, part: tuple[slice, slice, slice]) -> Tensor:
         """A part of one picture. The file is mapped only as long as it is copied from, so that it is not counted."""
         if isinstance(held, Tensor):
-            return held[part][None]
+            return held[part][None].contiguous()  # planes, also of pixels that lie colour by colour
         if self.file is None:
             raise ValueError("the frames are closed")
         mapped = np.memmap(self.file, DEPTHS[depth], "r", held, (channels, *self.size))
@@ -148,7 +155,7 @@ def spool() -> BinaryIO:
         return tempfile.TemporaryFile(prefix="fuse-")
     except OSError as problem:
         raise InputError(
-            f"no file for the pictures can be made: {problem.strerror}; set TMPDIR to a folder"
+            f"no file can be made to hold the pictures meanwhile: {problem.strerror}; set TMPDIR to a folder with room"
         ) from problem
 
 

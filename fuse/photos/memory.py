@@ -7,6 +7,7 @@ import shutil
 import tempfile
 import weakref
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -20,6 +21,7 @@ from fuse.errors import InputError
 PROGRAM = 600 * 2**20  # what the interpreter and the libraries take before any picture is there, rather more
 SPARE = 1.3  # of what a trial says: workspace inside of operations, and memory given back late
 TILES = (1024, 768, 512, 384, 256, 192, 128, 64)  # sides, of which the largest that fits is taken
+OF_RULES = 512  # the largest on a CPU, where larger tensors are slower: the system hands their pages out one by one
 SENSIBLE = 256  # pictures go to a file rather than that the tiles become smaller
 TRIAL = (64, 128)  # sides of the pictures a trial fuses
 MOST = 4 * 2**30
@@ -113,7 +115,8 @@ def plan(
         decoding = 3 * frame  # the file, its pixels as decoded, and put in order
         return int(PROGRAM + max(held + decoding, held + result + work, result + decoding))
 
-    sides = [None] if margin is None else [on(side, facts.multiple) for side in TILES]
+    most = OF_RULES if torch.device(device).type == "cpu" and not trained(fuser) else TILES[0]
+    sides = [None] if margin is None else [on(side, facts.multiple) for side in TILES if side <= most]
     kept = [side for side in sides if side is None or side >= min(SENSIBLE, max(height, width))]
     choices = [(side, False) for side in kept] + [(side, True) for side in sides]
     for side, spooled in choices:
@@ -152,11 +155,10 @@ def able(
         return ""
     can = []
     for name, make in others.items():
-        try:
-            plan(make(), count, height, width, channels, depth, limit, masked, others={})
-            can.append(name)
-        except InputError:
-            continue
+        if infer.traits(fuser := make()).margin is not None:  # the others need more than any that is local
+            with suppress(InputError):
+                plan(fuser, count, height, width, channels, depth, limit, masked, others={})
+                can.append(name)
     return f", or choose a method that can: {', '.join(can)}" if can else "; no rule can do with less"
 
 
@@ -167,8 +169,12 @@ def margin_of(fuser: nn.Module, more: int = 0) -> int:
     begin at the same places as in the whole picture.
     """
     facts = infer.traits(fuser)
-    network = any(True for _ in fuser.parameters())
-    return on((facts.margin or 0) + more, math.lcm(facts.multiple, 32 if network else 1))
+    return on((facts.margin or 0) + more, math.lcm(facts.multiple, 32 if trained(fuser) else 1))
+
+
+def trained(fuser: nn.Module) -> bool:
+    """Whether it is a network and no rule."""
+    return any(True for _ in fuser.parameters())
 
 
 def on(side: int, multiple: int) -> int:

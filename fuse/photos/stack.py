@@ -71,10 +71,6 @@ def fuse_frames(
                 want_map,
                 [None if mask is None else mask.to(device) for mask in valid],
             )
-        if part.shape[-2:] != (y1 - y0, x1 - x0):
-            raise InputError(
-                f"{type(fuser).__name__} returns another size than it is given; it is for pictures of unequal sizes"
-            )
         inner = (..., slice(top - y0, min(top + step, height) - y0), slice(left - x0, min(left + step, width) - x0))
         outer = (..., slice(top, top + step), slice(left, left + step))
         pixels[outer] = part[inner][0].cpu()
@@ -103,7 +99,7 @@ def check(fuser: nn.Module, count: int) -> None:
     )
 
 
-ANY_NUMBER = ("densefuse", "ifcnn", "sesf", "stackmff", "merger")
+ANY_NUMBER = ("densefuse", "ifcnn", "sesf", "stackmff")
 
 
 def piece(
@@ -115,9 +111,17 @@ def piece(
     want_map: bool,
     valid: Sequence[Tensor | None] = (),
 ) -> tuple[Tensor, Tensor | None]:
-    """Fused pixels `(1, c, h, w)` of one window and, if wanted, the numbers of the frames they come from."""
+    """Fused pixels `(1, c, h, w)` of one window and, if wanted, the numbers of the frames they come from.
+
+    Raises:
+        InputError: as `fuse.infer.joined`, or a fuser that changes the size.
+    """
     run = infer.padded if infer.takes(fuser, len(stored)) else tournament
     joined = infer.joined(fuser, stored, white, policy, coloured, run, valid)
+    if joined.pixels.shape[-2:] != stored[0].shape[-2:]:
+        raise InputError(
+            f"{type(fuser).__name__} returns another size than it is given; it is for pictures of unequal sizes"
+        )
     if not want_map:
         return joined.pixels, None
     if joined.weights is not None:
@@ -151,4 +155,4 @@ def tournament(fuser: nn.Module, inputs: Sequence[Tensor]) -> Tensor:
         weights = infer.padded(fuser, [inputs[one], inputs[other]])
         for number, weight in zip((one, other), weights.split(1, 1), strict=True):
             sums[number] += (weight * 2**24).round().long()  # integers add in any order alike
-    return winners(torch.cat(sums, 1)).to(inputs[0].dtype)
+    return winners(torch.cat(sums, 1).double()).to(inputs[0].dtype)
