@@ -1,6 +1,7 @@
 """Whole pictures through a fuser: as stored in, as stored out, however large."""
 
 from collections.abc import Sequence
+from itertools import permutations
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from fuse.errors import InputError
 from fuse.models.average import Average, Maximum
 from fuse.models.densefuse import DenseFuse
 from fuse.models.fusionnet import FusionNet
+from fuse.models.mertens import Mertens
 from fuse.models.mffgan import Generator
 from fuse.models.pyramid import Laplacian
 
@@ -220,6 +222,55 @@ def test_a_luma_network_that_returns_its_source_returns_the_picture() -> None:
         assert levels_apart(infer.fuse(First(0, luma), [picture, picture]), picture) <= 1
         assert levels_apart(infer.fuse(First(0, luma), [grey, grey]), grey) == 0
         assert levels_apart(infer.fuse(First(0, luma), [picture, grey]), picture) <= 1  # grey adds no chroma
+
+
+@pytest.mark.parametrize("luma", ["full", "limited"])
+def test_colour_may_come_from_one_source_or_be_left_out(luma: color.Luma) -> None:
+    sources = pair(3, 9, 8)
+    parts = [color.split(x / 255, luma) for x in sources]
+
+    def made(policy: infer.Policy) -> Tensor:
+        return infer.joined(Given(0.4, luma), sources, 255.0, policy).pixels
+
+    for policy, number in (("first", 0), (0, 0), (1, 1)):
+        wanted = color.join(torch.full((1, 1, 9, 8), 0.4), parts[number][1], luma).clamp(0, 1) * 255
+        assert levels_apart(made(policy), wanted.round()) == 0
+    assert torch.equal(made("mix"), infer.fuse(Given(0.4, luma), sources))
+    assert made("grey").tolist() == infer.fuse(Given(0.4, luma), pair(1, 9, 8)).tolist()
+
+
+@pytest.mark.parametrize("make", [Second, SecondOfColours, Mertens])
+def test_colour_of_one_source_for_methods_that_have_their_own(make: Any) -> None:
+    sources = pair(3, 12, 14)
+    fused = infer.joined(make(), [x.float() for x in sources], 255.0).pixels / 255
+    luma = color.split(fused, "full")[0]
+    grey = infer.joined(make(), sources, 255.0, "grey").pixels
+    assert levels_apart(grey, (luma * 255).clamp(0, 255).round()) == 0
+    wanted = color.join(luma, color.split(sources[0] / 255, "full")[1], "full").clamp(0, 1) * 255
+    assert levels_apart(infer.joined(make(), sources, 255.0, "first").pixels, wanted.round()) == 0
+
+
+def test_grey_pictures_have_no_policy_of_colour() -> None:
+    sources = pair(1, 6, 7)
+    for policy in ("mix", "first", "grey", 1):
+        assert torch.equal(infer.joined(Second(), sources, 255.0, policy).pixels, sources[1])
+
+
+@pytest.mark.parametrize("policy", [2, -1])
+def test_a_source_that_is_not_there_has_no_colour(policy: int) -> None:
+    with pytest.raises(InputError, match=f"colour of source '{policy}' of 2: choose mix, grey, first, or the number"):
+        infer.joined(Given(0.5), pair(3, 4, 4), 255.0, policy)
+
+
+def test_selected_colour_of_equal_shares_does_not_depend_on_the_order() -> None:
+    sources = [stored(1, 3, 30, 30, seed=seed) / 255 for seed in range(3)]
+    fused = [infer.joined(Average(), [sources[i] for i in order], 1.0).pixels for order in permutations(range(3))]
+    assert all(torch.equal(x, fused[0]) for x in fused)
+
+
+def test_double_precision_of_a_selected_pixel_is_kept() -> None:
+    sources = [torch.rand(1, 1, 5, 5, dtype=torch.float64) for _ in range(2)]
+    assert torch.equal(infer.fuse(Second(), sources), sources[1])
 
 
 @pytest.mark.parametrize(("answer", "level"), [(-0.3, 0), (1.7, 255), (0.5, 128)])
