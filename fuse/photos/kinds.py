@@ -108,7 +108,8 @@ def alike(photo: Photo, kind: Kind) -> Photo:
     if convert and not same_colours(photo.stored.icc, kind.stored.icc):
         values = colour.converted(pixels.permute(1, 2, 0).numpy(), photo.stored.icc, kind.stored.icc)
         pixels = torch.from_numpy(values).permute(2, 0, 1)
-    pixels = deeper(pixels, kind.depth).expand(kind.channels, -1, -1)
+    pixels = deeper(pixels, kind.depth)
+    pixels = pixels if pixels.shape[0] == kind.channels else pixels.expand(kind.channels, -1, -1)
     return Photo(pixels, None if photo.alpha is None else deeper(photo.alpha, kind.depth), photo.stored)
 
 

@@ -259,3 +259,25 @@ def test_an_unknown_profile_of_cmyk_is_refused(tmp_path: Path) -> None:
 def test_conversion_of_profiles_is_that_of_littlecms() -> None:
     lab = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
     assert np.abs(colour.converted(COLOUR, lab.tobytes(), None).astype(int) - COLOUR).max() <= 1
+
+
+def test_dicom_and_slices_of_volumes(tmp_path: Path) -> None:
+    nibabel = pytest.importorskip("nibabel")
+    nibabel.save(
+        nibabel.Nifti1Image(np.arange(60, dtype=np.int16).reshape(3, 4, 5), np.eye(4)), tmp_path / "brain.nii.gz"
+    )
+    place = tmp_path / "brain.nii.gz" / "002"
+    head, back = photo.header(place), photo.read(place)
+    assert (head.width, head.height, head.channels, head.depth) == (3, 4, 1, torch.uint16)
+    assert back.pixels.shape == (1, 4, 3)
+    assert back.stored.suffix == head.suffix == ".nii.gz"
+    assert back.pixels.numpy().max() == round(57 / 59 * 65535)
+    pydicom = pytest.importorskip("pydicom")
+    examples = pydicom.data.get_testdata_file("CT_small.dcm")
+    head, back = photo.header(Path(examples)), photo.read(Path(examples))
+    assert (head.height, head.width, head.channels, head.depth) == (128, 128, 1, back.pixels.dtype)
+    assert back.pixels.shape == (1, 128, 128)
+    (tmp_path / "noise.dcm").write_bytes(b"noise" * 99)
+    for work in (photo.header, photo.read):
+        with pytest.raises(InputError, match=r"noise\.dcm"):
+            work(tmp_path / "noise.dcm")
