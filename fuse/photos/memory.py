@@ -96,7 +96,8 @@ def plan(
     """How `count` pictures of `channels` (1 or 3) can be fused within `limit` bytes of memory, decoding included.
 
     Pictures stay in memory where tiles of 256 pixels still fit beside them, else they wait in a file. `masked`: they
-    come with masks of what is valid. `others`: methods to name if it cannot be (None: the rules).
+    come with masks of what is valid. `others`: methods to name if it cannot be (None: the rules). On a GPU tiles take
+    its own memory, of which they may have four fifths of what is free.
 
     Raises:
         InputError: not even the smallest tiles fit, or a method that must see the whole picture does not, or there is
@@ -108,19 +109,24 @@ def plan(
     each = cost(fuser, count, channels, depth, device)
     margin = None if facts.margin is None or facts.resizes else margin_of(fuser, infer.FOLLOWS)
 
+    gpu = torch.device(device).type == "cuda"
+    room = 0.8 * torch.cuda.mem_get_info(device)[0] if gpu else math.inf
+
+    def window(side: int | None) -> int:
+        return count * (pixels if side is None or margin is None else min(pixels, (side + 2 * margin) ** 2))
+
     def needed(side: int | None, spooled: bool) -> int:
         held = 0 if spooled else count * frame
-        window = pixels if side is None or margin is None else min(pixels, (side + 2 * margin) ** 2)
-        work = count * window * (each + spooled * channels * depth.itemsize)
+        work = window(side) * ((0 if gpu else each) + spooled * channels * depth.itemsize)
         decoding = 3 * frame  # the file, its pixels as decoded, and put in order
         return int(PROGRAM + max(held + decoding, held + result + work, result + decoding))
 
-    most = OF_RULES if torch.device(device).type == "cpu" and not trained(fuser) else TILES[0]
+    most = TILES[0] if gpu or trained(fuser) else OF_RULES
     sides = [None] if margin is None else [on(side, facts.multiple) for side in TILES if side <= most]
-    kept = [side for side in sides if side is None or side >= min(SENSIBLE, max(height, width))]
+    kept = [side for side in sides if gpu or side is None or side >= min(SENSIBLE, max(height, width))]
     choices = [(side, False) for side in kept] + [(side, True) for side in sides]
     for side, spooled in choices:
-        if (peak := needed(side, spooled)) <= limit:
+        if (peak := needed(side, spooled)) <= limit and window(side) * each <= room:
             if spooled:
                 room_for(count * frame)
             return Plan(side, spooled, peak)
@@ -130,6 +136,11 @@ def plan(
         why = f", which sees the whole picture at once{f' ({facts.everywhere})' if facts.everywhere else ''},"
     else:
         why = f" in tiles of {sides[-1]} pixels"
+    if window(sides[-1]) * each > room:
+        raise InputError(
+            f"{what}{why} needs {shown(window(sides[-1]) * each)} on the GPU, which has {shown(room)} to spare; "
+            "use the CPU, or another method"
+        )
     raise InputError(
         f"{what}{why} needs {shown(least)} of memory, {shown(limit)} are allowed; allow more"
         + able(count, height, width, channels, depth, limit, masked, others)

@@ -187,6 +187,21 @@ def test_rules_that_see_everything_say_why() -> None:
     assert {name for name, known in facts.items() if known.everywhere} == {"dsift", "structure", "mertens"}
 
 
+@pytest.mark.usefixtures("of_hundred_bytes")
+def test_on_a_gpu_the_tiles_take_its_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    free = 0
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (free, 2**40))
+
+    def planned(fuser: nn.Module) -> Plan:
+        return memory.plan(fuser, 20, 3000, 4000, 3, torch.uint8, 2**30 + 2**29, device="cuda")
+
+    for side in (1024, 128):
+        free = 20 * 100 * (side + 32) ** 2 * 5 // 4 + 1
+        assert planned(Local()) == Plan(side, False, memory.PROGRAM + 23 * 4000 * 3000 * 3)
+    with pytest.raises(InputError, match=r"Everywhere, .* needs 22.4 GB on the GPU, which has .* use the CPU"):
+        planned(Everywhere())
+
+
 def test_networks_have_larger_tiles_than_rules() -> None:
     assert memory.plan(DenseFuse(), 2, 3000, 4000, 3, torch.uint8, 2**40).tile == 1024
     assert memory.plan(Gff(), 2, 3000, 4000, 3, torch.uint8, 2**40).tile == 512
