@@ -128,6 +128,8 @@ def fuse_all(asked: argparse.Namespace) -> list[str]:
         asked.dry_run,
         "fuse " + shlex.join(sys.argv[1:]),
     )
+    for line in batch.alone(asked.inputs):
+        print(line, file=sys.stderr)
     many, failed = len(work) > 1, []
     with tqdm(total=len(work) if many else None, unit="picture" if many else "tile", disable=None, leave=False) as bar:
 

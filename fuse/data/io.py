@@ -2,6 +2,7 @@
 
 import os
 import struct
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -178,7 +179,7 @@ def in_one_move(path: Path) -> Iterator[Path]:
     Raises:
         InputError: the place cannot be written to.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary = path.with_name(f".fuse-{os.getpid()}-{threading.get_ident()}")  # short: names may have 255 bytes
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary

@@ -95,7 +95,7 @@ def writable(target: Target, sources: Sequence[Path]) -> None:
     for number, path in enumerate(places):
         if any(os.path.exists(path) and path.samefile(source) for source in sources):
             raise InputError(f"{path} is one of the pictures to fuse and would be lost; choose another name")
-        if path.is_dir():
+        if os.path.isdir(path):
             raise InputError(f"{path} is a folder; name a file")
         if any(path.absolute() == other.absolute() for other in places[:number]):
             raise InputError(f"{path} is named for two results; choose another name for one")

@@ -4,18 +4,17 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Literal, NamedTuple, cast
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from fuse import infer, methods
-from fuse.align import transforms
-from fuse.align.solve import KINDS, Found, Kind, solve
-from fuse.align.transforms import Transform
-from fuse.align.warp import common_area
+from fuse.align import Found, Transform, common_area, load, reused, save, solve, still
+from fuse.align.solve import KINDS
+from fuse.data.io import write_bytes
 from fuse.errors import InputError
-from fuse.photos import check, kinds, memory, photo, stack, task
+from fuse.photos import account, check, kinds, memory, page, photo, stack, task
 from fuse.photos.frames import Frames
 from fuse.photos.photo import Photo, Stored
 from fuse.photos.shelf import Held, shelved, together
@@ -55,10 +54,12 @@ class Target(NamedTuple):
 
 
 class Told(NamedTuple):
-    """What was done, in sentences, and what to beware of."""
+    """What was done, in sentences, and what to beware of; of that about the alignment also by itself."""
 
     said: list[str]
     warnings: list[str]
+    moved: list[str]
+    refused: list[str]
 
 
 class Clock:
@@ -82,7 +83,7 @@ def run(paths: Sequence[Path], target: Target, wish: Wish, progress: Progress | 
         InputError: a picture that cannot be read, pictures that cannot be fused as wished, or a place that cannot be
             written to. Nothing is written then.
     """
-    clock, told, names = Clock(), Told([], []), short(paths)
+    clock, told, names = Clock(), Told([], [], [], []), short(paths)
     with ExitStack() as until_the_end:
         heads = [photo.header(path) for path in paths]
         fuser = loaded(wish.method, wish) if wish.method else None
@@ -98,7 +99,7 @@ def run(paths: Sequence[Path], target: Target, wish: Wish, progress: Progress | 
         guess = told_apart(shelf, paths, wish, told)
         first = reference(shelf, guess)
         with clock.stage("aligning"):
-            first, moves, _ = aligned(shelf, names, first, wish, told)
+            first, moves, found = aligned(shelf, names, first, wish, told)
         kind, differences = kinds.same_kind(heads, names, first)
         told.warnings.extend(differences)
         name, why = (wish.method, "as asked") if wish.method else task.method(guess.task)
@@ -122,15 +123,34 @@ def run(paths: Sequence[Path], target: Target, wish: Wish, progress: Progress | 
             wanted = target.map is not None or target.report is not None
             made = stack.fuse_frames(fuser, frames, wish.limit, wish.device, wish.color, progress, wanted, plan)
         with clock.stage("checking"):
-            told.warnings.extend(doubted(made, frames, moves, guess))
+            doubts = doubted(made, frames, moves, guess)
         with clock.stage("writing"):
-            result = Photo(cut(made.pixels, area), None if alpha is None else cut(alpha, area), kind.stored)
+            result = Photo(
+                account.cut(made.pixels, area), None if alpha is None else account.cut(alpha, area), kind.stored
+            )
             told.warnings.extend(photo.lost(kind.stored, result.pixels.shape[0], target.picture.suffix))
             photo.write(target.picture, result)
             if target.map is not None and made.chosen is not None:
-                photo.write(target.map, Photo(shades(cut(made.chosen, area), len(paths)), None, Stored(".png")))
+                photo.write(target.map, Photo(shades(account.cut(made.chosen, area), len(paths)), None, Stored(".png")))
             if target.transforms is not None:
-                transforms.save(target.transforms, moves, names)
+                save(target.transforms, moves, names)
+        if target.report is not None:
+            whole = account.story(
+                target.picture.name,
+                account.shown(account.cut(made.pixels, area), frames),
+                None if made.chosen is None else account.cut(made.chosen, area),
+                list(account.sources(names, shelf, frames, area, guess, found)),
+                kind,
+                guess,
+                (name, why),
+                (told.moved, told.refused),
+                doubts,
+                told.warnings,
+                clock.seconds,
+                wish.command,
+            )
+            write_bytes(target.report, page.render(whole).encode())
+        told.warnings.extend(f"{doubt.what}; {doubt.advice}" for doubt in doubts)
     return told
 
 
@@ -196,14 +216,17 @@ def aligned(
             raise InputError(
                 f"pictures of sizes {said_sizes(sizes)} must be aligned to be fused; leave --align off out"
             )
-        return first, [transforms.still(size, size) for size in sizes], []
+        return first, [still(size, size) for size in sizes], []
     if wish.align not in KINDS:
-        _, stored = transforms.load(Path(wish.align))
+        _, stored = load(Path(wish.align))
         first = min(next((i for i, move in enumerate(stored) if move.untouched), first), len(sizes) - 1)
         told.said.append(f"moved as {wish.align} says")
-        return first, transforms.reused(stored, sizes, first), []
-    found = solve([held.grey for held in shelf], cast(Kind, wish.align), first, names, sizes)
+        told.moved.append(f"moved as {wish.align} says")
+        return first, reused(stored, sizes), []
+    found = solve([held.grey for held in shelf], wish.align, first, names, sizes)
     told.said.extend(found.said)
+    told.moved.extend(found.said)
+    told.refused.extend(found.refused)
     if found.refused and (wish.align != "auto" or len(set(sizes)) > 1):
         why = f" and have different sizes ({said_sizes(sizes)})" if len(set(sizes)) > 1 else ""
         raise InputError(f"the pictures cannot be aligned{why}: " + "; ".join(found.refused))
@@ -230,29 +253,16 @@ def settled(target: Target, kind: kinds.Kind, area: Sequence[int], color: infer.
     return target
 
 
-def doubted(made: stack.Result, frames: Frames, moves: Sequence[Transform], guess: Guess) -> list[str]:
+def doubted(made: stack.Result, frames: Frames, moves: Sequence[Transform], guess: Guess) -> list[check.Doubt]:
     """What to beware of in the result, by looking at it beside its sources, one after the other."""
     height, width = frames.size
-    scale = frames.white if frames.depth.is_floating_point else 1
-
-    def sources() -> Iterator[Tensor]:
-        for number in range(len(frames)):
-            yield frames.picture(number) / scale if scale != 1 else frames.picture(number)
-
+    sources = (account.shown(frames.picture(number), frames) for number in range(len(frames)))
     valid = None
     if not all(move.untouched for move in moves):
         top, left, bottom, right = common_area(moves)
         valid = torch.zeros(1, height, width, dtype=torch.bool)
         valid[:, top:bottom, left:right] = True
-    pixels = made.pixels / scale if scale != 1 else made.pixels
-    found = check.doubts(pixels, sources(), valid, guess.roles, made.chosen)
-    return [f"{doubt.what}; {doubt.advice}" for doubt in found]
-
-
-def cut(picture: Tensor, area: Sequence[int]) -> Tensor:
-    """The part of a picture `(c, h, w)` from top and left to bottom and right."""
-    top, left, bottom, right = area
-    return picture[:, top:bottom, left:right]
+    return check.doubts(account.shown(made.pixels, frames), sources, valid, guess.roles, made.chosen)
 
 
 def shades(chosen: Tensor, count: int) -> Tensor:

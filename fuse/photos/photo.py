@@ -110,6 +110,8 @@ def write(path: Path, photo: Photo) -> None:
     alpha = photo.alpha if suffix in TRANSPARENT else None
     planes = photo.pixels if alpha is None else torch.cat([photo.pixels, alpha])
     values = planes.detach().cpu().permute(1, 2, 0).numpy()
+    if min(values.shape[:2]) == 1:
+        values = np.array(values, order="C")  # steps of sides of one pixel mean nothing, and encoders stumble over them
     if values.dtype.kind == "f" and not finite(values):
         raise InputError(f"{path} would hold values that are not finite numbers")
     stored = photo.stored

@@ -10,8 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fuse.align.transforms import Transform
-from fuse.align.warp import warp
+from fuse.align import Transform, warp
 from fuse.photos import photo, radiometric
 from fuse.photos.frames import Frames
 from fuse.photos.kinds import Kind, alike
@@ -76,7 +75,8 @@ def together(
     from there. Where a picture is transparent it has no say. Returns how opaque the result is: as the most opaque
     picture; None: everywhere.
     """
-    whole, opaque, solid = as_kind(shelf[first], kind), None, False
+    whole, solid = as_kind(shelf[first], kind), False
+    opaque: np.ndarray | None = None
     for number, (held, move) in enumerate(zip(shelf, moves, strict=True)):
         same = whole if number == first else as_kind(held, kind)
         held.pixels.close()
@@ -87,11 +87,11 @@ def together(
         if same.alpha is None:
             solid = solid or bool(valid.all())
         else:
-            through = warp(same.alpha, move)[0] * valid
-            inside = inside & (through > 0)
-            opaque = through if opaque is None else torch.maximum(opaque, through)
+            through = np.where(valid, warp(same.alpha, move)[0], 0)  # NumPy: PyTorch compares no 16 bit integers
+            inside = inside & torch.from_numpy(through > 0)
+            opaque = through if opaque is None else np.maximum(opaque, through)
         frames.add(pixels, inside)
-    return None if solid else opaque
+    return None if solid or opaque is None else torch.from_numpy(opaque)
 
 
 def as_kind(held: Held, kind: Kind) -> Photo:
