@@ -213,9 +213,10 @@ def write(path: Path, values: np.ndarray, alpha: bool, stored: Stored) -> None:
     if stored.xmp:
         fields[700] = exif.Field(1, len(stored.xmp), stored.xmp)
     how: dict[str, Any] = {}
-    if stored.compression in ("lzw", "deflate", None):
-        how = {"compression": stored.compression or "deflate", "predictor": True}
-        how |= {} if stored.compression == "lzw" else {"compressionargs": {"level": png.LEVEL}}
+    if stored.compression == "lzw":
+        how = {"compression": "lzw", "predictor": True}
+    elif stored.compression != "none":
+        how = {"compression": "deflate", "compressionargs": {"level": png.LEVEL}, "predictor": True}
     if stored.dpi:
         how |= {"resolution": stored.dpi, "resolutionunit": 2}
     flat = values[..., 0] if values.shape[2] == 1 else values

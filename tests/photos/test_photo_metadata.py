@@ -239,6 +239,13 @@ def test_tiff_compression_is_kept(tmp_path: Path, compression: str) -> None:
         assert second.description == ""  # tifffile's note on the shape would mislead
 
 
+@pytest.mark.parametrize("compression", [None, "lossy", "lossless", "deflate"])
+def test_other_pictures_are_deflated_in_tiff(tmp_path: Path, compression: str | None) -> None:
+    pixels = torch.from_numpy(image()).permute(2, 0, 1)
+    photo.write(tmp_path / "a.tif", Photo(pixels, None, Stored(".webp", compression=compression)))
+    assert photo.header(tmp_path / "a.tif").stored.compression == "deflate"
+
+
 def test_webp_stays_lossy_or_lossless(tmp_path: Path) -> None:
     for name, settings in (("lossless", {"lossless": True}), ("lossy", {"quality": 70})):
         Image.fromarray(image()).save(tmp_path / "a.webp", **settings)
