@@ -14,9 +14,7 @@ from fuse.photos.stored import Header, Stored
 
 DEPTHS = (torch.uint8, torch.uint16, torch.float32)  # from shallow to deep
 BITS = {torch.uint8: "8 bit", torch.uint16: "16 bit", torch.float32: "floating point"}
-SAME = (
-    1  # levels of 255 by which two profiles may differ and still be one: rounding in the tables of sRGB's many copies
-)
+SAME = 1  # levels of 255 by which the many copies of one profile differ, by rounding
 
 
 class Kind(NamedTuple):
