@@ -1,12 +1,12 @@
 """What a fused picture and its sources hold in every cell of 16 x 16 pixels: the numbers that `check` judges by.
 
-Detail must be looked at in full size and pictures of 100 megapixels cannot be, for every warning: up to 2.4 megapixels
-are looked at whole, larger ones in 16 squares of 384 pixels, in each sixteenth of the picture the one with most detail.
-Sources are gone through one after the other, each once, and only their squares are kept.
+Detail must be looked at in full size, and 40 pictures of 100 megapixels cannot be: up to 2.4 megapixels are looked at
+whole, in squares of at most 384 pixels; larger ones in 16 such squares, in each sixteenth of the picture the one with
+most detail. Sources are gone through one after the other, each once, and only their squares are kept, as they are
+stored; of more than 10 sources fewer squares, so that never more than 160 are held (71 MB of 8 bit colour).
 """
 
 from collections.abc import Iterable, Sequence
-from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -22,6 +22,7 @@ PARTS = 4  # squares along each side
 WHOLE = PARTS * PARTS * SQUARE * SQUARE  # pixels that are looked at
 NEAR = 2  # pixels by which sources may be off and a value still counts as theirs
 WIDE = 4  # pixels: radius of the box means that say what is light and what is detail
+MOST = 10 * PARTS * PARTS  # squares of all sources that are kept
 OWN = 2.0  # times the detail of every other source makes a pixel one source's own
 PLAIN = 6.0  # levels of detail below which it is nobody's
 
@@ -52,75 +53,80 @@ class Cells(NamedTuple):
     share: Float[Tensor, "n k"]
 
 
-def squares(fused: Shaped[Tensor, "c h w"]) -> list[Box]:
+class Square(NamedTuple):
+    """The same part of the result and of every source, 8 or 16 bit or floating point in [0, 1]."""
+
+    box: Box
+    fused: Shaped[Tensor, "c a b"]
+    sources: list[Shaped[Tensor, "_ a b"]]
+
+
+def boxes(fused: Shaped[Tensor, "c h w"]) -> list[Box]:
     """What of a picture is looked at."""
     height, width = fused.shape[1:]
     if height * width <= WHOLE:
-        return [(0, 0, height, width)]
+        rows, columns = (_parts(side, -(-side // SQUARE)) for side in (height, width))
+        return [(y.start, x.start, y.stop, x.stop) for y in rows for x in columns]
     small = grey(reduced(fused, 512))
     scale = height / small.shape[0]
     detail = (small - F.avg_pool2d(small[None], 3, 1, 1)[0]).abs()
-    side = max(min(round(SQUARE / scale), *small.shape), 1)
-    sums = F.avg_pool2d(detail[None], side, 1)[0]
+    sums = F.avg_pool2d(detail[None], [min(max(round(SQUARE / scale), 1), side) for side in small.shape], 1)[0]
     found = []
-    for rows in _parts(sums.shape[0]):
-        for columns in _parts(sums.shape[1]):
-            part = sums[rows, columns]
+    for down in _parts(sums.shape[0], PARTS):
+        for across in _parts(sums.shape[1], PARTS):
+            part = sums[down, across]
             y, x = divmod(int(part.argmax()), part.shape[1])
-            top = min(max(round((rows.start + y) * scale), 0), max(height - SQUARE, 0))
-            left = min(max(round((columns.start + x) * scale), 0), max(width - SQUARE, 0))
+            top = min(round((down.start + y) * scale), max(height - SQUARE, 0))
+            left = min(round((across.start + x) * scale), max(width - SQUARE, 0))
             found.append((top, left, min(top + SQUARE, height), min(left + SQUARE, width)))
     return list(dict.fromkeys(found))
 
 
-def _parts(length: int) -> list[slice]:
-    edges = [length * i // PARTS for i in range(PARTS + 1)]
-    return [slice(a, max(b, a + 1)) for a, b in pairwise(edges) if a < length]
+def _parts(length: int, count: int) -> list[slice]:
+    """Nearly equal ones, none empty."""
+    count = min(count, length)
+    return [slice(length * i // count, length * (i + 1) // count) for i in range(count)]
 
 
-def cut(picture: Shaped[Tensor, "c h w"], box: Box, size: tuple[int, int]) -> Float[Tensor, "c a b"]:
-    """Levels of a square of a picture that is first stretched (linearly) to the size of the result, if it differs."""
+def squares(fused: Shaped[Tensor, "c h w"], sources: Iterable[Shaped[Tensor, "_ _ _"]]) -> list[Square]:
+    """The squares of the result and its sources, which are gone through once; those of another size are stretched."""
+    places, size = boxes(fused), (fused.shape[1], fused.shape[2])
+    kept: list[list[Tensor]] = []
+    for source in sources:
+        kept.append([cut(source, place, size) for place in places])
+        while len(places) > 1 and len(places) * len(kept) > MOST:
+            places, kept = places[::2], [parts[::2] for parts in kept]
+    return [Square(place, cut(fused, place, size), [parts[i] for parts in kept]) for i, place in enumerate(places)]
+
+
+def cut(picture: Shaped[Tensor, "c h w"], box: Box, size: tuple[int, int]) -> Shaped[Tensor, "c a b"]:
+    """A square of a picture, for itself; if the picture is not of that size it is first stretched (linearly)."""
     top, left, bottom, right = box
     if tuple(picture.shape[1:]) == size:
-        return levels(picture[:, top:bottom, left:right])
+        return picture[:, top:bottom, left:right].clone()
     for axis, (first, last) in ((1, (top, bottom)), (2, (left, right))):
         length = picture.shape[axis]
         at = ((torch.arange(first, last) + 0.5) * length / size[axis - 1] - 0.5).clamp(0, length - 1)
         below = at.floor().long()
         pair = [picture.index_select(axis, place) for place in (below, (below + 1).clamp_max(length - 1))]
         if axis == 1:
-            pair = [levels(part) for part in pair]
+            pair = [levels(part) / 255 for part in pair]
         picture = torch.lerp(pair[0], pair[1], (at - below).reshape(-1, *[1] * (2 - axis)))
     return picture
 
 
-def measured(
-    fused: Shaped[Tensor, "c h w"],
-    sources: Iterable[Shaped[Tensor, "_ _ _"]],
-    valid: Bool[Tensor, "1 h w"] | None = None,
-) -> tuple[Cells, list[Float[Tensor, "c a b"]], list[list[Float[Tensor, "_ a b"]]]]:
-    """The cells of all squares, and the squares themselves: of the result, and by square of every source.
-
-    Cells with a pixel that is not `valid` are left out.
-    """
-    boxes, size = squares(fused), (fused.shape[1], fused.shape[2])
-    kept = [[cut(source, box, size) for box in boxes] for source in sources]
-    results = [cut(fused, box, size) for box in boxes]
-    groups = [[source[i] for source in kept] for i in range(len(boxes))]
-    parts = [
-        of_square(result, group, box, None if valid is None else valid[0, box[0] : box[2], box[1] : box[3]])
-        for result, group, box in zip(results, groups, boxes, strict=True)
+def measured(parts: Sequence[Square], valid: Bool[Tensor, "1 h w"] | None = None) -> Cells:
+    """The cells of all squares but those that hold a pixel that is not valid."""
+    cells = [
+        of_square(part, None if valid is None else cut(valid, part.box, (valid.shape[1], valid.shape[2]))[0])
+        for part in parts
     ]
-    return Cells(*(torch.cat(column) for column in zip(*parts, strict=True))), results, groups
+    return Cells(*(torch.cat(column) for column in zip(*cells, strict=True)))
 
 
-def of_square(
-    fused: Float[Tensor, "c h w"],
-    sources: Sequence[Float[Tensor, "_ h w"]],
-    box: Box,
-    valid: Bool[Tensor, "h w"] | None,
-) -> Cells:
+def of_square(square: Square, valid: Bool[Tensor, "h w"] | None = None) -> Cells:
     """The cells of one square; what is left of a cell at the right and lower border counts as one."""
+    fused, sources = levels(square.fused), [levels(source) for source in square.sources]
     y, x = grey(fused), torch.stack([grey(source) for source in sources])
     low, high = _range(x, NEAR)
     excess = (y - high[0]).clamp_min(0) + (low[0] - y).clamp_min(0)
@@ -129,12 +135,10 @@ def of_square(
     ring = (light - above[0]).clamp_min(0) + (below[0] - light).clamp_min(0)
     detail, details = y - light, x - lights
     strength = details.abs()
-    if len(x) > 1:
-        first, second = strength.topk(2, 0).values
-        others = torch.where(strength == first, second, first)
-    else:
-        others = torch.zeros_like(strength)
-    own = (strength > OWN * others) & (strength > PLAIN)
+    best = strength.argmax(0, keepdim=True)
+    second = strength.scatter(0, best, 0).amax(0, keepdim=True)
+    own = torch.zeros_like(strength, dtype=torch.bool)
+    own.scatter_(0, best, (strength.gather(0, best) > PLAIN) & (strength.gather(0, best) > OWN * second))
     means = torch.cat(
         [
             y[None],
@@ -152,7 +156,7 @@ def of_square(
     )
     cells = F.avg_pool2d(means, CELL, ceil_mode=True, count_include_pad=False)
     rows, columns = cells.shape[1:]
-    places = torch.cartesian_prod(torch.arange(rows), torch.arange(columns)) * CELL + torch.tensor(box[:2])
+    places = torch.cartesian_prod(torch.arange(rows), torch.arange(columns)) * CELL + torch.tensor(square.box[:2])
     numbers = cells.flatten(1).T
     if valid is not None:
         whole = F.max_pool2d((~valid[None]).float(), CELL, ceil_mode=True).flatten() == 0
@@ -175,14 +179,17 @@ def of_square(
 
 def _range(x: Float[Tensor, "k h w"], radius: int) -> tuple[Float[Tensor, "1 h w"], Float[Tensor, "1 h w"]]:
     """Smallest and largest value of all pictures within a square of that radius."""
-    size = 2 * radius + 1
-    high = F.max_pool2d(x.amax(0, keepdim=True), size, 1, radius)
-    return -F.max_pool2d(-x.amin(0, keepdim=True), size, 1, radius), high
+    ends = torch.cat([-x.amin(0, keepdim=True), x.amax(0, keepdim=True)])
+    for size, pad in (((2 * radius + 1, 1), (radius, 0)), ((1, 2 * radius + 1), (0, radius))):
+        ends = F.max_pool2d(ends, size, 1, pad)
+    return -ends[:1], ends[1:]
 
 
 def _box(x: Float[Tensor, "k h w"]) -> Float[Tensor, "k h w"]:
     """Mean of the pixels that exist within a square of 9 x 9."""
-    return F.avg_pool2d(x, 2 * WIDE + 1, 1, WIDE, count_include_pad=False)
+    for size, pad in (((2 * WIDE + 1, 1), (WIDE, 0)), ((1, 2 * WIDE + 1), (0, WIDE))):
+        x = F.avg_pool2d(x, size, 1, pad, count_include_pad=False)
+    return x
 
 
 def _laplacian(x: Float[Tensor, "k h w"]) -> Float[Tensor, "k h w"]:

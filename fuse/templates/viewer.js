@@ -27,7 +27,7 @@
     }
     return found;
   }
-  const TITLES = { source: "Sources", reference: "Reference", method: "Results", difference: "Differences" };
+  const TITLES = { source: "Sources", reference: "Reference", method: "Results", map: "Map", difference: "Differences" };
 
   function fill(choice, pair, wanted) {
     choice.replaceChildren();
