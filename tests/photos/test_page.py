@@ -1,5 +1,6 @@
 """The page about one set of pictures: what it says, and that it works in a real browser."""
 
+import base64
 import json
 import re
 import shutil
@@ -96,7 +97,7 @@ def test_what_was_done_is_said() -> None:
     ):
         assert words in html, words
     assert html.count("<rect ") == 1
-    assert "nan" not in html.lower().replace("nanum", "")
+    assert ">nan" not in html
 
 
 def test_without_doubts_it_says_so() -> None:
@@ -116,8 +117,6 @@ def test_the_map_has_a_legend_with_shares() -> None:
 
 
 def test_map_pixels_have_the_colour_of_their_source() -> None:
-    import base64
-
     colours = page.palette(3)
     address = page.coloured(torch.tensor([[[0, 2], [1, 1]]]), colours)
     pixels = io.decode(base64.b64decode(address.partition(",")[2]))
@@ -181,8 +180,4 @@ def test_the_slider_compares_result_and_sources_in_a_browser(tmp_path: Path) -> 
     assert re.search(r'id="right-picture" alt="[^"]*\(result\)"[^>]*src="data:image/png', dom)
     assert "clip-path: inset(0px 0px 0px 50%)" in dom
     groups = re.findall(r'<optgroup label="(\w+)"', dom)
-    assert (
-        groups == ["Sources", "Results", "Differences", "Map"] * 2
-        or groups == ["Sources", "Results", "Map"] * 2
-        or (set(groups) == {"Sources", "Results", "Differences", "Map"})
-    )
+    assert set(groups) == {"Sources", "Results", "Map", "Differences"}
