@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from fuse.data.photographs import gaussian
-from fuse.data.refocused import Refocused, curves, mapped, pair, three
+from fuse.data.refocused import Refocused, curves, in_blocks, mapped, pair, three
 from fuse.data.sample import Sample
 from fuse.errors import InputError
 
@@ -142,3 +142,24 @@ def test_unusable_settings(settings: dict[str, Any]) -> None:
 def test_data_without_truth() -> None:
     with pytest.raises(InputError, match="truth"):
         Refocused([x._replace(reference=None) for x in scenes()], SIDE, 6)
+
+
+def test_truths_made_of_blocks_are_left_out() -> None:
+    whole = scenes(2)
+    near, far = whole[0].sources
+    block = (torch.arange(72) // 8 % 2 == 0).expand(1, 1, 72, 72)
+    built = whole[0]._replace(reference=torch.where(block, near, far))
+    assert in_blocks(built, "full") > 0.9
+    assert in_blocks(whole[1], "full") < 0.3
+    shifted = torch.where(block.roll(3, -1), near, far)
+    assert in_blocks(whole[0]._replace(reference=shifted), "full") < 0.1
+    made = Refocused([built, whole[1]], SIDE, 6)
+    assert made.windows == (72 - 16 - SIDE + 1) ** 2
+    with pytest.raises(InputError, match="no pictures"):
+        Refocused([built], SIDE, 6)
+
+
+def test_a_few_changes_say_nothing() -> None:
+    near, far = (torch.full((1, 1, 40, 40), float(x)).byte() for x in (90, 120))
+    truth = torch.cat([near[..., :16], far[..., 16:]], -1)
+    assert in_blocks(Sample((near, far), truth, ("0",), ("near", "far")), "full") == 0
