@@ -1,9 +1,14 @@
 """Doubts about a fused picture: what a person should look at before trusting it.
 
-Every sign is a number with a limit. The limits were set on real pairs: two to four spread over each of lytro, mfi_whu,
-mfifb, tno, roadscene, msrs, ct_mri, pet_mri, spect_mri and mefb, fused by rules and by published networks, and spoiled
-on purpose; beside each limit stands what good results reach and what spoiled ones start from. Good: gff, laplacian,
-swt and dsift on focus pairs; laplacian and swt on infrared and medical ones; mertens and laplacian on exposures.
+Every sign is a number with a limit. The limits were set on real pairs, four each of lytro, mfi_whu, mfifb, tno,
+roadscene, msrs, ct_mri, pet_mri, spect_mri and mefb, fused by rules and by published networks, and spoiled on purpose;
+beside each limit stands what good results reach and what spoiled ones start from. Good: gff, laplacian, swt and dsift
+on focus pairs; laplacian and swt on infrared and medical ones; mertens and laplacian on exposures.
+On these no doubt was raised about 104 good results, and one about 651 of 734 spoiled ones; what escapes is what the
+sources allow: gamma, stretches and faint halos where one source is dark and the other bright (exposures, medical).
+On pairs that no limit was set on (8 of lytro, 8 of tno, 10 of roadscene): 2 of 52 good results, and 177 of 182 that
+were copies of a source, averages, gamma 0.7 and 1.4, halos, or shifted by 5 pixels; roles swapped 10 of 10 where one
+source is coloured, never where both are grey.
 """
 
 from collections.abc import Iterable, Sequence
