@@ -8,14 +8,14 @@ import numpy as np
 from fuse.align.refine import reduced
 
 LONGEST = 64  # pixels: averages over so many parts of the longer side; defocus and small shifts vanish in them
-SAME = 0.9  # correlation from which two pictures are of one kind of light
+SAME, ALIKE = 0.9, 0.5  # correlations, without and with what has changed, of two pictures by one kind of light
 ROUNDS = 5
 
 
 class Drift(NamedTuple):
     """moving = gain reference + level, grey levels; NaN where the two are no pictures by one kind of light.
 
-    `correlation`: of the two reduced pictures.
+    `correlation`: of the two reduced pictures, with the weights that the line was fitted with at last.
     """
 
     gain: float
@@ -45,7 +45,7 @@ def drift(reference: np.ndarray, moving: np.ndarray, matrix: np.ndarray) -> Drif
         gain = np.sign(xy) * np.sqrt(yy / max(xx, 1e-12))
         distance = np.abs(y - gain * x)
         weight = 1 / (1 + (distance / max(1.5 * float(np.median(distance)), 1e-3)) ** 2)
-    correlation = float(np.corrcoef(a, b)[0, 1])
-    if correlation < SAME:
+    correlation = float(xy / np.sqrt(max(xx * yy, 1e-12)))
+    if correlation < SAME or np.corrcoef(a, b)[0, 1] < ALIKE:
         return Drift(float("nan"), float("nan"), correlation)
     return Drift(float(gain), float(share @ b - gain * (share @ a)), correlation)

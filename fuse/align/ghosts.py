@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from fuse.data import offset
 
 LARGEST = 1024  # pixels: longer sides are averaged down first
+SMALLEST = 8  # pixels: sides below hold no second edge
 CELL = 16  # pixels: parts of the picture for which is asked which sources they are made of
 RIDGE = 0.01  # share of the mean energy of gradients that steadies the answer where sources are alike
 PAIRS = 8  # pairs of sources that are compared, those that mix most
@@ -26,6 +27,8 @@ def ghosts(fused: Float[Tensor, "h w"], sources: Sequence[Float[Tensor, "h w"]])
     averaged, as much less when one outweighs the other, and nothing when cells are chosen from one of them. From about
     0.5 on double edges are seen. Shifts beyond a quarter of the blocks that are compared (12 to 40 pixels) count less.
     """
+    if min(fused.shape) < SMALLEST:
+        return 0.0
     shrink = -(-max(fused.shape) // LARGEST)
     small = [F.avg_pool2d(x.float()[None, None], shrink)[0, 0] if shrink > 1 else x.float() for x in (fused, *sources)]
     fields = torch.stack([gradient(x) for x in small])

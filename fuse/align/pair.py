@@ -18,7 +18,8 @@ CLEAR = 0.7  # correlation at the coarsest level that needs no further starts
 TRIED, KEPT = 6, 2  # starts from the grid; those that go on to the second level
 LOSS = 0.02  # a simpler kind may lose that share of what the best one leaves uncorrelated
 GAIN = 0.05  # share of what was uncorrelated before that a transform must correlate
-BELIEVED, AGREED = 0.25, 0.1  # correlation and share of blocks below which the scenes are different
+BELIEVED, AGREED = 0.25, 0.1  # correlation and share of blocks below which the scenes are different,
+PLENTY = 0.4  # unless so many blocks agree
 BLURS = (0.0, 2.5)  # pixels: other sensors are measured better without, other sharpness with one; whichever agrees
 DEPTH = 0.4  # share of clear blocks that are off together, from which no one transform explains the scene
 PLAIN = 0.3  # grey levels: mean step between pixels below which there is no texture
@@ -151,7 +152,7 @@ def judged(reference: Picture, moving: Picture, fit: Fit, kind: str) -> Match:
     agreeing = f"{after.agree:.0%} of the blocks agree, edges correlate by {fit.score:.2f}"
     if plain < PLAIN and fit.score < BELIEVED:
         return match._replace(doubt=f"too little texture ({plain:.2g} grey levels between neighbouring pixels)")
-    if fit.score < BELIEVED or after.agree < AGREED:
+    if after.agree < AGREED or (fit.score < BELIEVED and after.agree < PLENTY):
         return match._replace(doubt=f"no common structure ({agreeing}): different scenes, or depth")
     if after.apart > DEPTH:
         return match._replace(

@@ -1,7 +1,7 @@
 """All pictures of a scene aligned to one of them, with a plain account of what was done and what could not be."""
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from fuse.align.transforms import Transform, said_size, still
 from fuse.errors import InputError
 
 Kind = Literal["auto", "off", "translation", "similarity", "affine", "homography"]
-KINDS = ("auto", "off", "translation", "similarity", "affine", "homography")
+KINDS: tuple[str, ...] = get_args(Kind)
 SMALLEST = 48  # pixels: sides below that show too little to align by
 LEAST = 0.25  # pixels of the whole picture: what moves by less is left alone
 BRIDGED = 2  # neighbours that a picture of a stack is tried against
@@ -65,7 +65,7 @@ UNKNOWN = Found("", "", "identity", 0.0, 1.0, 0.0, 0.0, 0.0, 1.0, Drift(1.0, 0.0
 
 def solve(
     greys: Sequence[Float[Tensor, "_ _"]],
-    kind: Kind = "auto",
+    kind: str = "auto",
     reference: int | None = None,
     names: Sequence[str] | None = None,
     sizes: Sequence[tuple[int, int]] | None = None,

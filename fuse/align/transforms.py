@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
+from fuse.data.io import write_bytes
 from fuse.errors import InputError
 
 KINDS = ("identity", "translation", "similarity", "affine", "homography")  # each contains those before it
@@ -107,13 +108,17 @@ def said_size(size: tuple[int, int]) -> str:
 
 
 def save(path: Path, transforms: Sequence[Transform], names: Sequence[str]) -> None:
-    """The transforms of the pictures of a stack as JSON, for `load`."""
+    """The transforms of the pictures of a stack as JSON, for `load`.
+
+    Raises:
+        InputError: the place cannot be written to.
+    """
     pictures = [
         {"name": name, "kind": t.kind, "size": list(t.moving), "matrix": t.matrix.tolist()}
         for name, t in zip(names, transforms, strict=True)
     ]
     told = {"format": FORMAT, "reference": list(transforms[0].reference), "pictures": pictures}
-    path.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+    write_bytes(path, (json.dumps(told, indent=1) + "\n").encode())
 
 
 def load(path: Path) -> tuple[list[str], list[Transform]]:
@@ -127,6 +132,8 @@ def load(path: Path) -> tuple[list[str], list[Transform]]:
         if told["format"] != FORMAT:
             raise ValueError(f"its format is {told['format']!r}")
         reference = size(told["reference"])
+        if not told["pictures"]:
+            raise ValueError("it names no pictures")
         stored = [(str(p["name"]), p["kind"], size(p["size"]), p["matrix"]) for p in told["pictures"]]
         made = [Transform(torch.tensor(m, dtype=torch.float64), kind, reference, own) for _, kind, own, m in stored]
         for transform in made:
@@ -152,7 +159,7 @@ def size(told: Sequence[int]) -> tuple[int, int]:
     return height, width
 
 
-def reused(transforms: Sequence[Transform], sizes: Sequence[tuple[int, int]], reference: int) -> list[Transform]:
+def reused(transforms: Sequence[Transform], sizes: Sequence[tuple[int, int]]) -> list[Transform]:
     """Stored transforms for another stack, whose pictures have these sizes (height, width).
 
     Raises:
@@ -166,4 +173,9 @@ def reused(transforms: Sequence[Transform], sizes: Sequence[tuple[int, int]], re
                 f"the stored transforms are for pictures of {said_size(old)}, a picture is {said_size(new)}: "
                 "another shape; only the scale may differ"
             )
-    return [t.scaled(sizes[reference], own) for t, own in zip(transforms, sizes, strict=True)]
+    # The reference is the picture that nothing moves; without one it grows as the first picture does.
+    base = next((i for i, t in enumerate(transforms) if t.untouched), 0)
+    old, new = transforms[base].moving, sizes[base]
+    down, across = transforms[base].reference
+    reference = round(down * new[0] / old[0]), round(across * new[1] / old[1])
+    return [t.scaled(reference, own) for t, own in zip(transforms, sizes, strict=True)]

@@ -22,8 +22,9 @@ def warp(
 ) -> tuple[Shaped[Tensor, "c height width"], Bool[Tensor, "1 height width"]]:
     """The moving picture (uint8, uint16 or floating point) as the reference sees it, and where it has anything to show.
 
-    Cubic interpolation; what is outside repeats the border. Reductions are smoothed by a Gaussian first. A transform
-    that moves nothing returns the picture itself.
+    Lanczos' interpolation over 8x8 pixels (forth and back by half a pixel it changes a photograph half as much as the
+    cubic one) within the range of the picture; what is outside repeats the border. Reductions are smoothed by a
+    Gaussian first. A transform that moves nothing returns the picture itself.
 
     Raises:
         InputError: the picture has another size than the transform, or is longer than OpenCV can handle.
@@ -40,8 +41,9 @@ def warp(
 
     def moved(plane: np.ndarray) -> np.ndarray:
         source = cv2.GaussianBlur(plane, (0, 0), sigma) if sigma else plane
-        how = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
-        return cv2.warpPerspective(source, matrix, (width, height), flags=how, borderMode=cv2.BORDER_REPLICATE)
+        how = cv2.INTER_LANCZOS4 | cv2.WARP_INVERSE_MAP
+        made = cv2.warpPerspective(source, matrix, (width, height), flags=how, borderMode=cv2.BORDER_REPLICATE)
+        return made if plane.dtype.kind == "u" else np.clip(made, plane.min(), plane.max(), out=made)
 
     made = torch.stack([torch.from_numpy(moved(plane.contiguous().numpy())) for plane in picture])
     return made, valid(transform)
