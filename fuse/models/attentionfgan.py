@@ -39,8 +39,18 @@ class Attention(nn.Module):
         for conv in self.convs:
             x = F.leaky_relu(conv(x), 0.2)
         size = x.shape[-2:]
-        means = [F.interpolate(F.adaptive_avg_pool2d(x, cells), size, mode="bilinear") for cells in CELLS]
+        pool = pooled if torch.compiler.is_exporting() else F.adaptive_avg_pool2d
+        means = [F.interpolate(pool(x, cells), size, mode="bilinear") for cells in CELLS]
         return torch.sigmoid(self.output(torch.cat([x, *means], 1)))
+
+
+def pooled(x: Tensor, cells: int) -> Tensor:
+    """`adaptive_avg_pool2d` for exported graphs; ONNX has no pooling over cells that follow the size of a picture."""
+    for axis in (-1, -2):
+        size = x.shape[axis]
+        spans = [(i * size // cells, ((i + 1) * size + cells - 1) // cells) for i in range(cells)]
+        x = torch.stack([x.narrow(axis, a, b - a).mean(axis) for a, b in spans], axis)
+    return x
 
 
 class Generator(nn.Module):

@@ -176,5 +176,6 @@ class CDDFuse(nn.Module):
             residual = {"second": sources[-1], "none": None, "sum": torch.stack(sources).sum(0)}[self.residual]
             joined = [x.unflatten(0, (count, -1)).sum(0) for x in (base, detail)]
             picture = self.decoder(self.base(joined[0]), self.detail(joined[1]), residual)
+        if count > 1 and self.training:
             told = {f"{name}{i}": x for name, both in told.items() for i, x in enumerate(both.chunk(count), 1)}
         return (picture, told) if self.training else picture

@@ -52,7 +52,7 @@ class Conditional(nn.Module):
         self, a: Float[Tensor, "b 1 h w"], b: Float[Tensor, "b 1 h w"]
     ) -> Float[Tensor, "b 1 h w"] | tuple[Float[Tensor, "b 1 h w"], dict[str, Tensor]]:
         """Fused luma of two in [0, 1], not clipped; in training also the labels drawn."""
-        count = len(a)
+        count = a.shape[0]  # len(a) would be a constant in an exported graph
         balance = torch.rand(count, 1, device=a.device) if self.training else a.new_full((count, 1), self.balance)
         x = F.relu(self.first(torch.cat([a, b], 1) * 2 - 1))
         for block in self.blocks:

@@ -22,6 +22,8 @@ VOTER = 8  # side of the sliding blocks
 SURE = 0.99  # of the votes
 SMALLEST = 3600 / 520**2  # region, as a share of the picture
 SEARCH = 3  # pixels
+BELL = gaussian(9, 1.0)
+SLOPE = tuple(torch.gradient(torch.tensor(BELL, dtype=torch.float64))[0].neg().tolist())
 
 
 class Dsift(nn.Module):
@@ -51,11 +53,9 @@ def orientations(x: Float[Tensor, "b 1 h w"]) -> Float[Tensor, "b 8 h w"]:
 
     Derivatives of a Gaussian of deviation 1, cut at 4, the outermost pixels repeated.
     """
-    bell = torch.tensor(gaussian(9, 1.0), dtype=torch.float64)
-    slope = torch.gradient(bell)[0].neg().tolist()
     peak = x.amax((-2, -1), keepdim=True).clamp_min(torch.finfo(x.dtype).tiny)
     padded = F.pad(x / peak, [4, 4, 4, 4], mode="replicate")
-    across, down = separable(padded, bell.tolist(), slope), separable(padded, slope, bell.tolist())
+    across, down = separable(padded, BELL, SLOPE), separable(padded, SLOPE, BELL)
     strength = torch.sqrt(across**2 + down**2)
     unit = strength.clamp_min(torch.finfo(x.dtype).tiny)
     angles = [2 * math.pi * k / ORIENTATIONS for k in range(ORIENTATIONS)]

@@ -53,10 +53,12 @@ def large_regions(mask: Bool[Tensor, "b 1 h w"], least: float) -> Bool[Tensor, "
     Regions are found on the CPU, by OpenCV, one picture after the other; it is the only step of any map that is.
 
     Raises:
-        InputError: `least` is negative.
+        InputError: `least` is negative, or the step is to become part of an exported graph.
     """
     import cv2  # torch has no labelling, and rounds of max pooling until nothing changes take seconds in a maze
 
+    if torch.compiler.is_exporting():
+        raise InputError("small regions are removed from its map, for which ONNX has no operator")
     if least < 0:
         raise InputError(f"regions of at least {least} pixels: give a number of pixels, or a share below 1")
     threshold = least * mask[0].numel() if least < 1 else least

@@ -68,7 +68,8 @@ class AcrossSlices(nn.Module):
         rows, columns = coarse.shape[-2:]
         tokens = coarse.view(batch, count, FEATURES, rows * columns).permute(0, 3, 1, 2).flatten(0, 1)
         for layer in self.layers:
-            tokens = torch.cat([layer(part) for part in tokens.split(AT_ONCE)])
+            chunks = [tokens] if torch.compiler.is_exporting() else tokens.split(AT_ONCE)
+            tokens = torch.cat([layer(part) for part in chunks])
         coarse = tokens.view(batch, rows * columns, count, FEATURES).permute(0, 2, 3, 1).reshape(coarse.shape)
         fine = F.interpolate(coarse, (height, width), mode="bilinear", align_corners=True)
         return x + fine.view(x.shape)
@@ -111,8 +112,8 @@ class StackMFF(nn.Module):
     def forward(self, *sources: Float[Tensor, "b 1 h w"]) -> Float[Tensor, "b n h w"]:
         """Weights that sum to 1, of lumas in [0, 1]."""
         height, width = sources[0].shape[-2:]
-        size = -(-height // MULTIPLE) * MULTIPLE, -(-width // MULTIPLE) * MULTIPLE
-        stack = torch.stack([F.interpolate(x, size, mode="bilinear") for x in sources], 1)
+        rows, columns = ((side + MULTIPLE - 1) // MULTIPLE * MULTIPLE for side in (height, width))
+        stack = torch.stack([F.interpolate(x, (rows, columns), mode="bilinear") for x in sources], 1)
         slope = (self.steps / self.anneal).clamp_max(1)
         if self.training:
             self.steps += 1

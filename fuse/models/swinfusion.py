@@ -56,6 +56,11 @@ def walls(height: int, width: int, shift: int, device: torch.device) -> Float[Te
     return (cells[:, :, None] != cells[:, None, :]).float() * -100
 
 
+def spelled_out(q: Tensor, k: Tensor, v: Tensor, add: Tensor) -> Tensor:
+    """`scaled_dot_product_attention` for exported graphs, which know it for four dimensions only."""
+    return (q @ k.transpose(-2, -1) / q.shape[-1] ** 0.5 + add).softmax(-1) @ v
+
+
 class Attention(nn.Module):
     """Multi-head attention inside windows, with a learned bias per relative position."""
 
@@ -71,12 +76,16 @@ class Attention(nn.Module):
         height, width = asking.shape[1:3]
         wall = walls(height, width, shift, asking.device)
         bias = self.bias[self.get_buffer("places")].permute(2, 0, 1)
-        parts, pairs = [], zip(cut(asking, shift).split(CHUNK, 1), cut(asked, shift).split(CHUNK, 1), strict=True)
-        for i, (a, b) in enumerate(pairs):
+        windows, others = cut(asking, shift), cut(asked, shift)
+        whole = torch.compiler.is_exporting()  # a graph cannot hold a number of chunks that follows the size
+        chunks = [[windows], [others]] if whole else [x.split(CHUNK, 1) for x in (windows, others)]
+        parts = []
+        for i, (a, b) in enumerate(zip(*chunks, strict=True)):
             q, kv = self.query(a), self.key_value(b)
             q, k, v = (x.unflatten(-1, (HEADS, -1)).transpose(2, 3) for x in (q, *kv.chunk(2, -1)))
             add = bias if wall is None else bias + wall[i * CHUNK : i * CHUNK + a.shape[1], None]
-            mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=add.to(q.dtype))
+            attend = spelled_out if whole else F.scaled_dot_product_attention
+            mixed = attend(q, k, v, add.to(q.dtype))
             parts.append(self.output(mixed.transpose(2, 3).flatten(3)))
         return uncut(torch.cat(parts, 1), height, width, shift)
 
