@@ -22,10 +22,11 @@ CODE = [
 ]
 LONGEST = 400
 READERS_PATH = ("fuse/cli.py", "fuse/train.py", "fuse/steps.py", "fuse/losses/terms.py")
-SLOW = {"torchvision", "matplotlib", "optuna", "onnx", "huggingface_hub", "tensorboard", "pywt", "jinja2", "scipy"}
+SLOW = {"torchvision", "matplotlib", "optuna", "huggingface_hub", "tensorboard", "pywt", "jinja2", "scipy"}
+SLOW |= {"onnx", "onnxruntime", "onnxscript"}
 
 # Names that people and scripts outside of the repository use: one that is taken away breaks them.
-COMMANDS = {"fuse", "fuse-train", "fuse-eval", "fuse-list", "fuse-data"}
+COMMANDS = {"fuse", "fuse-train", "fuse-eval", "fuse-list", "fuse-data", "fuse-export"}
 PACKAGE = {"load", "evaluate", "metrics", "__version__"}
 METRICS = {
     *("ag", "en", "mean", "mi", "mse", "psnr", "q_g", "qabf", "rmse", "sd", "sf", "ssim"),
