@@ -16,16 +16,13 @@ def reduced(pixels: Shaped[Tensor, "c h w"], side: int) -> Float[Tensor, "c a b"
     floating point (1 is 255). The last row and column average what is left of a block.
     """
     factor = max(max(pixels.shape[1:]) // side, 1)
-    rows = max(BAND // (pixels.shape[0] * pixels.shape[2] * factor), 1) * factor
-    bands = (
-        [levels(pixels[:, top : top + rows]) for top in range(0, pixels.shape[1], rows)]
-        if factor == 1
-        else [
-            F.avg_pool2d(levels(pixels[:, top : top + rows]), factor, ceil_mode=True, count_include_pad=False)
-            for top in range(0, pixels.shape[1], rows)
-        ]
-    )
-    return torch.cat(bands, 1)
+    channels, height, width = pixels.shape
+    small = torch.empty(channels, -(-height // factor), -(-width // factor))  # first, so that no band is left in pieces
+    rows = max(BAND // (channels * width * factor), 1)
+    for top in range(0, small.shape[1], rows):
+        band = levels(pixels[:, top * factor : (top + rows) * factor])
+        small[:, top : top + rows] = F.avg_pool2d(band, factor, ceil_mode=True, count_include_pad=False)
+    return small
 
 
 def levels(pixels: Shaped[Tensor, "c h w"]) -> Float[Tensor, "c h w"]:
