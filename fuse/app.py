@@ -35,11 +35,11 @@ the others are done; 130 or 143: stopped.
 
 def main(words: list[str] | None = None) -> None:
     """The command; see HELP."""
-    asked = parsed(words)
-    for stream in (sys.stdout, sys.stderr):  # names of files may be no text
-        getattr(stream, "reconfigure", lambda **_: None)(errors="backslashreplace")
     before = signal.signal(signal.SIGTERM, stop)
     try:
+        asked = parsed(words)
+        for stream in (sys.stdout, sys.stderr):  # names of files may be no text
+            getattr(stream, "reconfigure", lambda **_: None)(errors="backslashreplace")
         failed = fuse_all(asked)
     except InputError as problem:
         print(f"fuse: {problem}", file=sys.stderr)

@@ -45,4 +45,4 @@ def pixels(file: BufferedReader, head: Header) -> np.ndarray:
 
 def write(path: Path, values: np.ndarray, alpha: bool, stored: Stored) -> None:
     """Write `(h, w, 1 or 3)`."""
-    colour.to_pillow(values).save(path, "BMP", **({"dpi": stored.dpi} if stored.dpi else {}))
+    colour.save(colour.to_pillow(values), path, "BMP", **({"dpi": stored.dpi} if stored.dpi else {}))

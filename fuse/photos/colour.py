@@ -1,6 +1,8 @@
 """From one colour space to another through ICC profiles, in bands, so that a large picture is not copied whole."""
 
 import io
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -115,3 +117,10 @@ def to_pillow(values: np.ndarray) -> Any:
         part = np.ascontiguousarray(values[rows, :, 0] if count == 1 else values[rows])
         image.paste(Image.fromarray(part, mode), (0, rows.start))
     return image
+
+
+def save(image: Image.Image, path: Path, kind: str, **how: Any) -> None:
+    """Encode into a file. To one that has a number Pillow writes past Python and takes a short write for a whole one,
+    as on a full disk; so it is given one without."""
+    with open(path, "wb") as file:
+        image.save(SimpleNamespace(write=file.write, flush=file.flush), kind, **how)

@@ -20,6 +20,7 @@ from fuse.photos.photo import Photo, Stored
 from fuse.photos.shelf import Held, shelved, together
 from fuse.photos.task import Guess, Task
 
+FADING = 1 / 16  # of the longer side: how softly a picture of other brightness ends inside the result
 NARROW = 0.25  # of the range of 16 bits: grey pictures that fill less look flat
 Progress = Callable[[int, int], None]
 
@@ -118,40 +119,54 @@ def run(paths: Sequence[Path], target: Target, wish: Wish, progress: Progress | 
             return told
         with clock.stage("moving"):
             frames = until_the_end.enter_context(Frames(plan.spooled))
-            alpha = together(shelf, first, moves, kind, frames, infer.traits(fuser).selects)
+            fading = 0.0 if guess.task == "focus" else FADING
+            alpha = together(shelf, first, moves, kind, frames, infer.traits(fuser).selects, fading)
         with clock.stage("fusing"):
             wanted = target.map is not None or target.report is not None
             made = stack.fuse_frames(fuser, frames, wish.limit, wish.device, wish.color, progress, wanted, plan)
         with clock.stage("checking"):
             doubts = doubted(made, frames, moves, guess)
-        with clock.stage("writing"):
+        with undone_if_not_all(target):
             result = Photo(
                 account.cut(made.pixels, area), None if alpha is None else account.cut(alpha, area), kind.stored
             )
+            chosen = None if made.chosen is None else account.cut(made.chosen, area)
             told.warnings.extend(photo.lost(kind.stored, result.pixels.shape[0], target.picture.suffix))
-            photo.write(target.picture, result)
-            if target.map is not None and made.chosen is not None:
-                photo.write(target.map, Photo(shades(account.cut(made.chosen, area), len(paths)), None, Stored(".png")))
+            if target.map is not None and chosen is not None:
+                photo.write(target.map, Photo(shades(chosen, len(paths)), None, Stored(".png")))
             if target.transforms is not None:
                 save(target.transforms, moves, names)
-        if target.report is not None:
-            whole = account.story(
-                target.picture.name,
-                account.shown(account.cut(made.pixels, area), frames),
-                None if made.chosen is None else account.cut(made.chosen, area),
-                list(account.sources(names, shelf, frames, area, guess, found)),
-                kind,
-                guess,
-                (name, why),
-                (told.moved, told.refused),
-                doubts,
-                told.warnings,
-                clock.seconds,
-                wish.command,
-            )
-            write_bytes(target.report, page.render(whole).encode())
+            if target.report is not None:
+                whole = account.story(
+                    target.picture.name,
+                    account.shown(result.pixels, frames),
+                    chosen,
+                    list(account.sources(names, shelf, frames, area, guess, found)),
+                    kind,
+                    guess,
+                    (name, why),
+                    (told.moved, told.refused),
+                    doubts,
+                    told.warnings,
+                    clock.seconds,
+                    wish.command,
+                )
+                write_bytes(target.report, page.render(whole).encode())
+            photo.write(target.picture, result)
         told.warnings.extend(f"{doubt.what}; {doubt.advice}" for doubt in doubts)
     return told
+
+
+@contextmanager
+def undone_if_not_all(target: Target) -> Iterator[None]:
+    """If not everything can be written, what was new is taken away again."""
+    new = [path for path in target[:4] if path is not None and not path.exists()]
+    try:
+        yield
+    except BaseException:
+        for path in new:
+            path.unlink(missing_ok=True)
+        raise
 
 
 def short(paths: Sequence[Path]) -> list[str]:

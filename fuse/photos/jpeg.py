@@ -184,4 +184,4 @@ def write(path: Path, values: np.ndarray, alpha: bool, stored: Stored) -> None:
         how["dpi"] = tuple(min(65535, round(number)) for number in stored.dpi)
     if stored.icc:
         how["icc_profile"] = stored.icc
-    colour.to_pillow(values).save(path, "JPEG", **how)
+    colour.save(colour.to_pillow(values), path, "JPEG", **how)

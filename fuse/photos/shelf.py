@@ -14,12 +14,13 @@ from fuse.align import Transform, warp
 from fuse.photos import photo, radiometric
 from fuse.photos.frames import Frames
 from fuse.photos.kinds import Kind, alike
-from fuse.photos.photo import Photo, Stored
+from fuse.photos.photo import Photo, Stored, white
 from fuse.photos.reduced import grey, reduced
 
 LOOKED_AT = 512  # pixels along the longer side, at which the task is told
 ALIGNED_AT = 1024  # and at which the alignment is found
-FADED, ROWS = 16, 256  # share of the longer side; rows that are floating point at a time
+ROWS = 256  # that are floating point at a time
+COARSE, BLUR = 128, 4.0  # pixels along the longer side at which brightness is compared, and how smoothly
 ENDS = 0.1, 99.9  # per cent: what a stretch spreads over the range
 
 
@@ -67,13 +68,19 @@ def looked_at(pixels: Tensor) -> Tensor:
 
 
 def together(
-    shelf: Sequence[Held], first: int, moves: Sequence[Transform], kind: Kind, frames: Frames, selects: bool
+    shelf: Sequence[Held],
+    first: int,
+    moves: Sequence[Transform],
+    kind: Kind,
+    frames: Frames,
+    selects: bool,
+    fading: float,
 ) -> Tensor | None:
     """Every picture as the reference, the one of number `first`, sees it, in the kind of the result.
 
-    Where a moved picture ends it goes on as it ended, fading into the reference; a method that selects takes nothing
-    from there. Where a picture is transparent it has no say. Returns how opaque the result is: as the most opaque
-    picture; None: everywhere.
+    Where a moved picture ends the reference stands in, within the share `fading` of the longer side as bright as the
+    picture was; a method that selects takes nothing from there. Where a picture is transparent it has no say. Returns
+    how opaque the result is: as the most opaque picture; None: everywhere.
     """
     whole, solid = as_kind(shelf[first], kind), False
     opaque: np.ndarray | None = None
@@ -82,7 +89,7 @@ def together(
         held.pixels.close()
         pixels, valid = warp(same.pixels, move)
         if not bool(valid.all()):
-            pixels = faded(pixels, valid, whole.pixels)
+            pixels = faded(pixels, valid, whole.pixels, fading * max(pixels.shape[1:]))
         inside = valid if selects else torch.ones_like(valid)
         if same.alpha is None:
             solid = solid or bool(valid.all())
@@ -100,18 +107,32 @@ def as_kind(held: Held, kind: Kind) -> Photo:
     return alike(Photo(held.pixels.picture(0), alpha, held.stored), kind)
 
 
-def faded(moved: Tensor, valid: Tensor, whole: Tensor) -> Tensor:
-    """A moved picture `(c, h, w)`, whose border was repeated where it is not `valid`, fading there into another one.
+def faded(moved: Tensor, valid: Tensor, whole: Tensor, reach: float) -> Tensor:
+    """A moved picture `(c, h, w)`, where it is not `valid` another one, which `reach` pixels on is as it is.
 
-    Only the other is left from a sixteenth of the longer side on. A hard seam would show in the result.
+    Nearer to the border it is as bright as the moved one was there: a hard seam between unlike pictures shows in the
+    result, and a border that is repeated makes streaks.
     """
-    reach = max(moved.shape[1:]) / FADED
     away = torch.from_numpy(cv2.distanceTransform((~valid[0]).numpy().astype(np.uint8), cv2.DIST_L2, 3))
-    made = moved.clone()
-    for top in range(0, moved.shape[1], ROWS):
-        band = slice(top, top + ROWS)
-        share = (away[band] / reach).clamp(0, 1)
-        mixed = torch.lerp(moved[:, band].float(), whole[:, band].float(), share)
-        mixed = mixed if moved.dtype.is_floating_point else mixed.round()
-        made[:, band] = torch.where(valid[:, band], moved[:, band], mixed.to(moved.dtype))
+    apart = (reduced(moved, COARSE) - reduced(whole, COARSE)) / (255 / white(moved.dtype))
+    brighter = cv2.GaussianBlur(apart.permute(1, 2, 0).numpy(), (0, 0), BLUR).reshape(*apart.shape[1:], -1)
+    made, (height, width) = moved.clone(), moved.shape[1:]
+    for top in range(0, height, ROWS):
+        band = slice(top, min(top + ROWS, height))
+        if bool(valid[:, band].all()):
+            continue
+        share = 1 - (away[band] / max(reach, 1)).clamp(0, 1)
+        filled = whole[:, band].float() + share * rows_of(brighter, band, height, width)
+        if not moved.dtype.is_floating_point:
+            filled = filled.round().clamp(0, white(moved.dtype))
+        made[:, band] = torch.where(valid[:, band], moved[:, band], filled.to(moved.dtype))
     return made
+
+
+def rows_of(small: np.ndarray, band: slice, height: int, width: int) -> Tensor:
+    """Some rows `(c, rows, width)` of a small picture `(a, b, c)` enlarged to a height and a width, linearly."""
+    scale = small.shape[0] / height, small.shape[1] / width
+    y, x = ((np.arange(n) + 0.5) * s - 0.5 for n, s in zip((height, width), scale, strict=True))
+    across, down = np.meshgrid(x.astype(np.float32), y[band].astype(np.float32))
+    made = cv2.remap(small, across, down, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return torch.from_numpy(made.reshape(*made.shape[:2], -1)).permute(2, 0, 1)
