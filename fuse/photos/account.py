@@ -55,6 +55,19 @@ def sources(
         yield made
 
 
+def within(doubts: Sequence[Doubt], area: Sequence[int]) -> list[Doubt]:
+    """Doubts about a result of which only an area is kept: their boxes counted from its corner."""
+    top, left, bottom, right = area
+    kept = []
+    for doubt in doubts:
+        if doubt.where is not None:
+            y0, x0, y1, x1 = doubt.where
+            box = max(y0, top) - top, max(x0, left) - left, min(y1, bottom) - top, min(x1, right) - left
+            doubt = doubt._replace(where=box if box[0] < box[2] and box[1] < box[3] else None)
+        kept.append(doubt)
+    return kept
+
+
 def shown(picture: Tensor, frames: Frames) -> Tensor:
     """Floating point pictures brought to [0, 1]; others as they are."""
     return picture / frames.white if picture.dtype.is_floating_point else picture

@@ -146,7 +146,7 @@ def run(paths: Sequence[Path], target: Target, wish: Wish, progress: Progress | 
                     guess,
                     (name, why),
                     (told.moved, told.refused),
-                    doubts,
+                    account.within(doubts, area),
                     told.warnings,
                     clock.seconds,
                     wish.command,
