@@ -205,6 +205,15 @@ def test_the_map_of_other_methods_names_the_source_whose_detail_is_there(name: s
             assert (chosen[..., 30 * third + 6 : 30 * third + 24] == place).float().mean() > 0.98
 
 
+def test_the_map_sees_beyond_its_tile() -> None:
+    class Mean(Given):
+        def forward(self, *sources: Tensor) -> Tensor:
+            return sum(sources[1:], sources[0]) / len(sources)
+
+    pictures = [torch.randint(256, (1, 40, 50), generator=torch.Generator().manual_seed(i)).byte() for i in range(3)]
+    assert same(fused(Mean(0), pictures, Plan(16, False, 0)), fused(Mean(0), pictures))
+
+
 def test_follows_the_source_of_least_varying_difference() -> None:
     source = torch.rand(1, 1, 20, 20, generator=torch.Generator().manual_seed(0))
     other = torch.rand(1, 1, 20, 20, generator=torch.Generator().manual_seed(1))
