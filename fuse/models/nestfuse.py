@@ -132,6 +132,11 @@ class NestFuse(nn.Module):
 
 def up(x: Float[Tensor, "b c y x"], like: Float[Tensor, "b d h w"]) -> Float[Tensor, "b c h w"]:
     """Every pixel doubled, reflected by the row or column that pooling an odd size has dropped."""
+    if torch.compiler.is_exporting():  # of even and odd sizes alike, which a graph has to serve
+        for axis in (-2, -1):
+            places = torch.arange(like.shape[axis], device=x.device) // 2
+            x = x.index_select(axis, places.clamp(max=x.shape[axis] - 1))
+        return x
     x = F.interpolate(x, scale_factor=2, mode="nearest")
     down, right = like.shape[-2] - x.shape[-2], like.shape[-1] - x.shape[-1]
     return F.pad(x, [0, right, 0, down], mode="reflect") if down or right else x
