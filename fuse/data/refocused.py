@@ -18,14 +18,8 @@ from fuse.errors import InputError
 from fuse.metrics.windows import gaussian as taps
 from fuse.metrics.windows import smooth
 
-CLOSE, FINE, COARSE = (
-    taps(3, 0.5),
-    taps(7, 1.0),
-    taps(49, 8.0),
-)  # who is closer to the truth: near edges, and where little is to be seen
-BLOCKS = (
-    0.45  # share of the edges of a choice on lines of the 8x8 grid; an eighth is chance, JPEG makes it up to a third
-)
+# Smoothing of who is closer to the truth: next to none, near edges, and where little is to be seen.
+CLOSE, FINE, COARSE = taps(3, 0.5), taps(7, 1.0), taps(49, 8.0)
 
 Plane = Float[Tensor, "1 s s"]
 
@@ -39,8 +33,9 @@ class Refocused:
     off before, since data sets have faults there, or fewer where a patch would no longer fit. Sources change places at
     random; what a step draws depends on the seed and the step alone.
 
-    Pairs whose truth was itself put together from the sources in blocks of 8x8 pixels are left out (`in_blocks`): the
-    second half of MFI-WHU, pictures 63 and up, in which the truth is blurred or cut off along the edges of objects.
+    Pairs whose truth was itself put together from the sources in blocks of 8x8 pixels, so that `in_blocks` exceeds
+    `blocks`, are left out: the second half of MFI-WHU, pictures 63 and up, in which the truth is blurred or cut off
+    along the edges of objects. An eighth is chance, JPEG can make it a third; 1 takes every pair.
     """
 
     def __init__(
@@ -52,6 +47,7 @@ class Refocused:
         stacks: int = 8,
         border: int = 8,
         largest: float = 7.0,
+        blocks: float = 0.45,
         channels: int = 1,
         luma: color.Luma = "full",
         device: torch.device | str = "cpu",
@@ -69,7 +65,7 @@ class Refocused:
         if channels != 1:
             raise InputError("model.patches: pairs are made anew of luma only; take fuse.data.patches.Patches for RGB")
         self.share, self.stacks, self.largest = share, stacks, largest
-        whole = (sample for sample in samples if in_blocks(sample, luma) < BLOCKS)
+        whole = (sample for sample in samples if in_blocks(sample, luma) <= blocks)
         inner = (mapped(sample, least(sample, border, size), luma) for sample in whole)
         self.patches = Patches(inner, size, batch, channels=1, luma=luma, device=device)
         self.size, self.batch, self.windows = size, batch, self.patches.windows

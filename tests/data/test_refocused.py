@@ -153,8 +153,9 @@ def test_truths_made_of_blocks_are_left_out() -> None:
     assert in_blocks(whole[1], "full") < 0.3
     shifted = torch.where(block.roll(3, -1), near, far)
     assert in_blocks(whole[0]._replace(reference=shifted), "full") < 0.1
-    made = Refocused([built, whole[1]], SIDE, 6)
-    assert made.windows == (72 - 16 - SIDE + 1) ** 2
+    windows = (72 - 16 - SIDE + 1) ** 2
+    assert Refocused([built, whole[1]], SIDE, 6).windows == windows
+    assert Refocused([built, whole[1]], SIDE, 6, blocks=1).windows == 2 * windows
     with pytest.raises(InputError, match="no pictures"):
         Refocused([built], SIDE, 6)
 
