@@ -7,7 +7,8 @@ import numpy as np
 
 from fuse.align.refine import reduced
 
-LONGEST = 64  # pixels: averages over so many parts of the longer side; defocus and small shifts vanish in them
+LONGEST = 256  # pixels of the longer side at which a picture is moved
+CELLS = 24  # parts of the longer side that are averaged over, in which defocus and small shifts vanish
 SAME, ALIKE = 0.9, 0.5  # correlations, without and with what has changed, of two pictures by one kind of light
 ROUNDS = 5
 
@@ -29,12 +30,12 @@ def drift(reference: np.ndarray, moving: np.ndarray, matrix: np.ndarray) -> Drif
     A line by iterated least squares with Cauchy's weights, the scale being the median of the distances; both ways, and
     the gain the geometric mean, so that exchange of the pictures inverts it.
     """
-    (small, back), (other, to_moving) = reduced(reference, LONGEST), reduced(moving, LONGEST)
-    own, shape = np.linalg.inv(to_moving) @ matrix @ back, (small.shape[1], small.shape[0])
-    how = cv2.WARP_INVERSE_MAP
+    (fixed, back), (other, to_moving) = reduced(reference, LONGEST), reduced(moving, LONGEST)
+    own, shape, how = np.linalg.inv(to_moving) @ matrix @ back, fixed.shape[::-1], cv2.WARP_INVERSE_MAP
     moved = cv2.warpPerspective(other, own, shape, flags=cv2.INTER_LINEAR | how, borderMode=cv2.BORDER_REPLICATE)
-    inside = cv2.warpPerspective(np.ones(other.shape, np.uint8), own, shape, flags=cv2.INTER_NEAREST | how) > 0
-    a, b = (x[inside].astype(np.float64) for x in (small, moved))
+    inside = cv2.warpPerspective(np.ones(other.shape, np.float32), own, shape, flags=cv2.INTER_NEAREST | how)
+    whole = reduced(inside, CELLS)[0] > 0.999
+    a, b = (reduced(x, CELLS)[0][whole].astype(np.float64) for x in (fixed, moved))
     if len(a) < 16 or a.std() < 1e-3 or b.std() < 1e-3:
         return Drift(float("nan"), float("nan"), 0.0)
     weight = np.ones_like(a)

@@ -1,5 +1,6 @@
 """All pictures of a scene aligned to one of them, with a plain account of what was done and what could not be."""
 
+import math
 from collections.abc import Sequence
 from typing import Literal, NamedTuple, get_args
 
@@ -18,7 +19,6 @@ Kind = Literal["auto", "off", "translation", "similarity", "affine", "homography
 KINDS: tuple[str, ...] = get_args(Kind)
 SMALLEST = 48  # pixels: sides below that show too little to align by
 LEAST = 0.25  # pixels of the whole picture: what moves by less is left alone
-BRIDGED = 2  # neighbours that a picture of a stack is tried against
 WARNED, FAR = 0.2, 2.5  # share of clear blocks that are off, and by pixels at the size measured, to warn of depth
 DRIFTED = 0.02, 3.0  # gain, and grey levels, that are worth saying
 
@@ -74,8 +74,8 @@ def solve(
 
     `sizes`: height and width of the whole pictures that the greys are reductions of: transforms and lengths are for
     those. The reference is the middle one unless told, or of pictures of unequal size the first of the largest. A
-    `kind` other than auto is fitted without choosing; in either case nothing is moved that does not get better by it,
-    and a picture that its neighbour does not match is tried against the one behind that.
+    `kind` other than auto is fitted without choosing; in either case nothing is moved that does not get better by it.
+    A picture that cannot be aligned keeps its place, and those behind it are matched with the one before it.
 
     Raises:
         InputError: fewer than one picture, an unknown kind, or a reference that is not there.
@@ -95,12 +95,13 @@ def solve(
         found |= {i: UNKNOWN._replace(name=name) for i, name in enumerate(names)}
     else:
         for way in (range(middle - 1, -1, -1), range(middle + 1, len(greys))):
-            chain = [(middle, Picture(levels(greys[middle])))]
+            to, neighbour = middle, Picture(levels(greys[middle]))
             for i in way:
                 own = Picture(levels(greys[i]))
-                step = steps[i] = joined(chain, (i, own), transforms, whole, names, kind)
-                transforms[i], found[i] = step.transform, step.found
-                chain = [(i, own), *chain[: BRIDGED - 1]] if not step.refused else chain
+                step = joined(neighbour, own, transforms[to], whole[i], (names[i], names[to]), kind)
+                steps[i], transforms[i], found[i] = step, step.transform, step.found
+                if not step.refused:
+                    to, neighbour = i, own
     order = range(len(greys))
     said = [line for _, step in sorted(steps.items()) if not step.refused for line in (step.sentence, *step.warnings)]
     refused = [step.sentence for _, step in sorted(steps.items()) if step.refused]
@@ -130,40 +131,33 @@ class Step(NamedTuple):
 
 
 def joined(
-    chain: Sequence[tuple[int, Picture]],
-    moving: tuple[int, Picture],
-    transforms: dict[int, Transform],
-    whole: Sequence[tuple[int, int]],
-    names: Sequence[str],
-    kind: str,
+    reference: Picture, moving: Picture, first: Transform, size: tuple[int, int], names: tuple[str, str], kind: str
 ) -> Step:
-    """A picture matched with the first of a chain that it fits, and its transform to the reference."""
-    i, own = moving
-    base = next(iter(transforms.values())).reference
-    doubt, match, to = f"too small to align ({said_size(whole[i])})", None, chain[0][0]
-    for j, picture in chain:
-        if min(*own.size, *picture.size) < SMALLEST:
-            continue
-        match = matched(picture, own, kind)
-        doubt, to = match.doubt, j
-        if not doubt:
-            break
+    """A picture matched with its neighbour on the way to the reference, and moved to where the reference sees it.
+
+    `first`: the neighbour's transform; `size` (height, width) of the whole moving picture; `names` of both.
+    """
+    name, to = names
+    if min(*reference.size, *moving.size) < SMALLEST:
+        doubt, match = f"too small to align ({said_size(size)})", None
+    else:
+        match = matched(reference, moving, kind)
+        doubt = match.doubt
     if doubt or match is None:
-        unmoved = UNKNOWN._replace(name=names[i], to=names[to], confidence=match.after.agree if match else 0.0)
+        left = UNKNOWN._replace(name=name, to=to, before=math.nan, after=math.nan, confidence=0.0)
         if match:
-            unmoved = unmoved._replace(before=match.before.off, after=match.before.off, map=match.before)
-        return Step(still(base, whole[i]), unmoved, f"{names[i]}: not aligned to {names[to]}: {doubt}", True, [])
-    size = dict(chain)[to].size
-    first = transforms[to]
-    plain = still(first.moving, whole[i])
-    single = Transform(torch.from_numpy(match.matrix), match.kind, size, own.size).scaled(first.moving, whole[i])
+            left = left._replace(before=match.before.off, after=match.before.off, confidence=match.after.agree)
+            left = left._replace(map=match.before)
+        return Step(still(first.reference, size), left, f"{name}: not aligned to {to}: {doubt}", True, [])
     better = worthwhile(match)
-    if not better:
-        single = Transform(plain.matrix, "identity", plain.reference, plain.moving)
+    single = still(first.moving, size)
+    if better:
+        matrix = torch.from_numpy(match.matrix)
+        single = Transform(matrix, match.kind, reference.size, moving.size).scaled(first.moving, size)
     transform = first.then(single)
-    if base == whole[i] and displaced(transform).max() < LEAST:
-        transform = still(base, whole[i])
-    return told(transform, single, match, better, (names[i], names[to]), (dict(chain)[to], own), first.moving)
+    if first.reference == size and displaced(transform).max() < LEAST:
+        transform = still(size, size)
+    return told(transform, single, match, better, names, (reference, moving), first.moving)
 
 
 def worthwhile(match: Match) -> bool:

@@ -113,6 +113,14 @@ def test_misalignment_by_blocks() -> None:
     assert np.isnan(misalignment(fixed, np.zeros_like(fixed), np.eye(3)).off)
 
 
+def test_blocks_that_the_other_picture_does_not_show_say_nothing() -> None:
+    fixed, moved = (x.numpy() for x in seen(grain(), grain(), motion(128, 64), 16))
+    found = misalignment(fixed, moved, motion(128, 64))
+    assert (found.map[:, -1, 2] == 0).all()
+    assert (found.map[:, 0, 2] > 0.5).all()
+    assert found.agree > 0.95
+
+
 def test_weighted_median_and_blocks_that_hold_together() -> None:
     assert median(torch.tensor([3.0, 1.0, 2.0]), torch.tensor([1.0, 1.0, 1.0])) == 2
     assert median(torch.tensor([3.0, 1.0, 2.0]), torch.tensor([5.0, 1.0, 1.0])) == 3

@@ -14,7 +14,7 @@ from fuse.align.transforms import Transform
 from fuse.data import io
 from fuse.data.color import grey_levels
 from fuse.data.modalities import infrared_visible
-from fuse.data.optics import focus_pair, focus_stack
+from fuse.data.optics import defocus, focus_pair, focus_stack
 from fuse.data.scenes import texture
 from fuse.errors import InputError
 
@@ -60,9 +60,18 @@ def test_a_kind_that_is_asked_for(kind: str) -> None:
 
 
 def test_the_simplest_kind_is_taken() -> None:
-    first = scene(focus_pair, 4)[0]
     for kind, matrix in MOTIONS.items():
-        assert solve([*seen(first, first, matrix, BORDER)]).found[1].kind == kind
+        assert solve([*seen(*scene(focus_pair, 2), matrix, BORDER)]).found[1].kind == kind
+
+
+def test_strong_defocus_is_no_parallax() -> None:
+    """Phase correlation of a sharp picture with one by discs of confusion finds their rims; it is not believed."""
+    sharp = grain(1)
+    blurred = defocus(sharp[None] / 255, 7)[0] * 255
+    result = solve([*seen(sharp, blurred, MOTIONS["translation"], BORDER)])
+    assert off(result.transforms[1].matrix, MOTIONS["translation"], SIZE) < 0.6
+    assert not any("depth" in line for line in result.said)
+    assert result.found[1].after < 1
 
 
 def test_inverted_contrast_and_exposure_do_not_matter() -> None:
