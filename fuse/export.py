@@ -23,7 +23,7 @@ from fuse.errors import InputError
 KEYS = ("ckpt", "method", "sources", "out", "trust")
 TOLERANCE = 2e-5  # on [0, 1]: a 200th of an 8 bit level
 EXCEPTIONS = 1e-4  # share of values that may differ more: who wins between equals hangs on the last bit
-SMALLEST = (64, 512)  # pixels a side, the first that does: below, pyramids and U-nets are less deep, another graph
+SMALLEST = (96, 512)  # pixels a side, the first that does: below, pyramids and U-nets are less deep, another graph
 FORMAT = 20  # ONNX opset: the first that resizes with an anti-aliasing filter as PyTorch does, and centred
 HELP = """\
 A rule or a trained network as one ONNX file, for programs without Python or PyTorch.

@@ -61,7 +61,7 @@ class Wavering(nn.Module):
     channels, luma, margin = 1, "full", 0
 
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
-        return a if torch.compiler.is_exporting() else torch.where(torch.arange(a.shape[-1]) < 104, a, b)
+        return a if torch.compiler.is_exporting() else torch.where(torch.arange(a.shape[-1]) < 136, a, b)
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -142,7 +142,7 @@ def test_the_file_says_what_it_is(files: dict[str, Path], trained: dict[str, Pat
     assert told["weights"] == checkpoint.digest(trained["mffgan"])
     assert "Synthetic" in told["trained"]
     assert [told[key] for key in ("channels", "luma", "selects")] == ["1", "limited", "false"]
-    assert [told[key] for key in ("sources", "margin", "multiple", "smallest")] == ["2", "5", "1", "64"]
+    assert [told[key] for key in ("sources", "margin", "multiple", "smallest")] == ["2", "5", "1", "96"]
     assert float(told["difference"]) <= float(told["tolerance"])
     assert facts(files["average"])["selects"] == "true"
     assert "weights" not in facts(files["average"])
@@ -158,7 +158,7 @@ def test_names_and_free_axes(files: dict[str, Path]) -> None:
             assert [axes[i].dim_param for i in (0, 2, 3)] == ["batch", "height", "width"]
 
 
-@pytest.mark.parametrize("size", [(1, 64, 64), (3, 65, 91), (1, 130, 71)])
+@pytest.mark.parametrize("size", [(1, 96, 96), (3, 97, 111), (1, 130, 99)])
 def test_the_file_does_what_the_network_does(
     files: dict[str, Path], trained: dict[str, Path], size: tuple[int, int, int]
 ) -> None:
@@ -216,7 +216,7 @@ def test_what_cannot_be_is_said_in_one_line(
 
 def test_a_graph_that_computes_something_else_is_refused() -> None:
     fuser = Wavering()
-    with pytest.raises(InputError, match=r"Wavering cannot be exported: at 131x64 pixels .* differs .* by up to"):
+    with pytest.raises(InputError, match=r"Wavering cannot be exported: at 195x96 pixels .* differs .* by up to"):
         export.compare(fuser, export.convert(fuser))
 
 
@@ -246,7 +246,7 @@ def test_the_python_of_the_page_fuses_as_this_package_does(
 ) -> None:
     names: dict[str, Any] = {}
     exec(re.findall(r"```python\n(.*?)```", PAGE, re.S)[0], names)
-    near, far = np.random.default_rng(0).integers(0, 256, (2, 70, 83, 3), dtype=np.uint8)
+    near, far = np.random.default_rng(0).integers(0, 256, (2, 100, 113, 3), dtype=np.uint8)
     found = names["fuse_with"](files[name], near, far)
     wanted = fuse.load(trained.get(name, name))(near, far)
     assert found.dtype == np.uint8
