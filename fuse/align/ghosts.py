@@ -3,11 +3,13 @@
 from collections.abc import Sequence
 from itertools import combinations
 
+import cv2
 import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
+from fuse.align.pair import BLURS
 from fuse.data import offset
 
 LARGEST = 1024  # pixels: longer sides are averaged down first
@@ -24,8 +26,8 @@ def ghosts(fused: Float[Tensor, "h w"], sources: Sequence[Float[Tensor, "h w"]])
     two sources are off each other there, c the confidence of that, and m how evenly they mix: gradients of the fused
     picture are explained by those of the sources, grad F = sum_i w_i grad S_i with least squares, and
     m = 2 min(w_i, w_j) / sum w is 0 for a selection and 1 for an average. So two pictures off by d give about d when
-    averaged, as much less when one outweighs the other, and nothing when cells are chosen from one of them. From about
-    0.5 on double edges are seen. Shifts beyond a quarter of the blocks that are compared (12 to 40 pixels) count less.
+    averaged (0.6 d and more), as much less when one outweighs the other, and nothing when cells are chosen from one of
+    them. From about 1 on double edges are seen. Shifts beyond a quarter of the blocks that are compared (12 to 40 pixels) count less.
     """
     if min(fused.shape) < SMALLEST:
         return 0.0
@@ -67,10 +69,20 @@ def mixture(
 
 
 def apart(first: Float[Tensor, "h w"], second: Float[Tensor, "h w"], shape: torch.Size) -> Float[Tensor, "_ _"]:
-    """How far two pictures are off each other times the confidence of that, at the cells of a grid of that shape."""
-    a, b = offset.edges(first), offset.edges(second)
-    smallest, largest = offset.BLOCK
-    side = min(max(min(a.shape) // 4, smallest), largest, *a.shape)
-    found = offset.blocks(a, b, side)
-    length = torch.hypot(found[..., 0], found[..., 1]) * found[..., 2]
-    return F.interpolate(length[None, None], tuple(shape), mode="bilinear", align_corners=False)[0, 0]
+    """How far two pictures are off each other times the confidence of that, at the cells of a grid of that shape.
+
+    Measured as they are and blurred, the lesser counts: see `fuse.align.measure.misalignment` on what defocus pretends.
+    """
+    found = []
+    for blur in BLURS:
+        a, b = (offset.edges(blurred(x, blur)) for x in (first, second))
+        smallest, largest = offset.BLOCK
+        side = min(max(min(a.shape) // 4, smallest), largest, *a.shape)
+        blocks = offset.blocks(a, b, side)
+        found.append(torch.hypot(blocks[..., 0], blocks[..., 1]) * blocks[..., 2])
+    return F.interpolate(torch.stack(found).amin(0)[None, None], tuple(shape), mode="bilinear")[0, 0]
+
+
+def blurred(grey: Float[Tensor, "h w"], deviation: float) -> Float[Tensor, "h w"]:
+    """By a Gaussian of that deviation in pixels, or as it is."""
+    return torch.from_numpy(cv2.GaussianBlur(grey.numpy(), (0, 0), deviation)) if deviation else grey

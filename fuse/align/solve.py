@@ -11,7 +11,7 @@ from torch import Tensor
 
 from fuse.align.drift import Drift, drift
 from fuse.align.measure import Misalignment
-from fuse.align.pair import GAIN, Match, Picture, matched
+from fuse.align.pair import GAIN, PLENTY, Match, Picture, matched
 from fuse.align.transforms import Transform, said_size, still
 from fuse.errors import InputError
 
@@ -204,6 +204,9 @@ def told(
             f"{name}: moved by {moved:.1f} px, scaled by {found.scale:.3f}, turned by {round(found.turn, 1) + 0.0:.1f} "
             f"degrees ({kind}); residual against {to} {after:.1f} px, was {before:.1f} px"
         )
+    elif kept.agree < PLENTY:
+        few = f"only {kept.agree:.0%} of the blocks agree with {to}, too few to tell how far it is off"
+        sentence = f"{name}: left in place: {few}"
     elif before < 1:
         sentence = f"{name}: in place ({before:.1f} px against {to})"
     else:

@@ -169,6 +169,15 @@ def test_what_cannot_be_aligned_is_refused_and_left_alone() -> None:
         assert all(t.kind == "identity" for t in result.transforms)
 
 
+def test_little_in_common_is_said() -> None:
+    """A third of the blocks agree: enough to take it for one scene, too few for a number."""
+    first, second = cut(grain(1)), cut(grain(2))
+    second[:, :60] = first[:, :60]
+    result = solve([first, second])
+    assert untouched(result)
+    assert result.said[0].endswith("36% of the blocks agree with picture 1, too few to tell how far it is off")
+
+
 def test_depth_is_refused_or_warned_of() -> None:
     """A near layer over a far one, moved alone: no one transform fits both."""
     near, far = grain(1), grain(2)
