@@ -27,7 +27,8 @@ def ghosts(fused: Float[Tensor, "h w"], sources: Sequence[Float[Tensor, "h w"]])
     picture are explained by those of the sources, grad F = sum_i w_i grad S_i with least squares, and
     m = 2 min(w_i, w_j) / sum w is 0 for a selection and 1 for an average. So two pictures off by d give about d when
     averaged (0.6 d and more), as much less when one outweighs the other, and nothing when cells are chosen from one of
-    them. From about 1 on double edges are seen. Shifts beyond a quarter of the blocks that are compared (12 to 40 pixels) count less.
+    them. From about 1 on double edges are seen. Shifts beyond a quarter of the blocks that are compared (12 to 40
+    pixels) count less.
     """
     if min(fused.shape) < SMALLEST:
         return 0.0
