@@ -13,6 +13,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from fuse import lock
 from fuse.config import CONF, typed
 from fuse.errors import InputError
 from fuse.mistakes import explain
@@ -65,13 +66,14 @@ def one_run(cfg: DictConfig, out: Path) -> float | None:
         raise InputError(f"run.dir={out} holds a run already; add run.resume=true to go on with it, or name another")
     settings = resumed(cfg, out) if cfg.run.resume else plain(cfg)
     settings["run"] = vars(typed({**settings["run"], "dir": str(out)}))
-    OmegaConf.save(OmegaConf.create(settings), out / "config.yaml")
-    from fuse import judge, report, train
+    with lock.held(out):
+        OmegaConf.save(OmegaConf.create(settings), out / "config.yaml")
+        from fuse import judge, report, train
 
-    best = train.run(settings, out)
-    if settings["run"]["evaluate"]:
-        print(judge.after_training(settings, out))
-    report.run_page(out)
+        best = train.run(settings, out)
+        if settings["run"]["evaluate"]:
+            print(judge.after_training(settings, out))
+        report.run_page(out)
     print(place(out), flush=True)
     return best
 
