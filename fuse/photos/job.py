@@ -103,7 +103,7 @@ def run(paths: Sequence[Path], target: Target, wish: Wish, progress: Progress | 
             first, moves, found = aligned(shelf, names, first, wish, told)
         kind, differences = kinds.same_kind(heads, names, first)
         told.warnings.extend(differences)
-        name, why = (wish.method, "as asked") if wish.method else task.method(guess.task)
+        name, why = (wish.method, "as asked") if wish.method else task.method(guess.task, len(paths))
         fuser = fuser or loaded(name, wish)
         told.said.append(f"method {name}: {why}")
         height, width = moves[0].reference
@@ -187,6 +187,8 @@ def loaded(name: str, wish: Wish) -> nn.Module:
             raise InputError(
                 f"--balance {wish.balance:g}: {name} has no balance to set; train one with model=conditional"
             )
+        if not 0 <= wish.balance <= 1:
+            raise InputError(f"--balance {wish.balance:g}: must be from 0 to 1")
         vars(fuser)["balance"] = wish.balance
     return fuser
 

@@ -40,7 +40,7 @@ def test_what_is_found_is_said_and_the_better_picture_comes_out(
     fuse(put(tmp_path / "a.png", near), put(tmp_path / "b.png", far), "-o", tmp_path / "out.png", "--align", "off")
     said = capsys.readouterr()
     assert "multi-focus" in said.err
-    assert "method gff" in said.err
+    assert "method focus" in said.err
     errors = [
         float((x.float() - truth.float()).square().mean()) for x in (photo.read(tmp_path / "out.png").pixels, near, far)
     ]

@@ -53,3 +53,5 @@ def test_its_commands_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 def test_its_table_is_the_program_s() -> None:
     rows = dict(re.findall(r"^\| (\w+) \| `(\w+)` \|", PAGE, re.MULTILINE))
     assert rows == {name: task.method(name)[0] for name in task.TASKS}
+    stacks = dict(re.findall(r"^\| (\w+), more than two \| `(\w+)` \|", PAGE, re.MULTILINE))
+    assert stacks == {name: task.method(name, 3)[0] for name in task.STACKS}
