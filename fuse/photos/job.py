@@ -10,17 +10,19 @@ import torch
 from torch import Tensor, nn
 
 from fuse import infer, methods
-from fuse.align import Found, Transform, common_area, load, reused, save, solve, still
+from fuse.align import Found, Transform, common_area, ghosts, load, reused, save, solve, still
 from fuse.align.solve import KINDS
 from fuse.data.io import write_bytes
 from fuse.errors import InputError
 from fuse.photos import account, check, kinds, memory, page, photo, stack, task
 from fuse.photos.frames import Frames
 from fuse.photos.photo import Photo, Stored
-from fuse.photos.shelf import Held, shelved, together
+from fuse.photos.reduced import grey, reduced
+from fuse.photos.shelf import ALIGNED_AT, Held, shelved, together
 from fuse.photos.task import Guess, Task
 
 FADING = 1 / 16  # of the longer side: how softly a picture of other brightness ends inside the result
+DOUBLED = 1.0  # pixels at 1024 to 2047 along the longer side: aligned real pairs 0 to 0.9, 5 px off 0.1 to 2
 NARROW = 0.25  # of the range of 16 bits: grey pictures that fill less look flat
 Progress = Callable[[int, int], None]
 
@@ -279,7 +281,23 @@ def doubted(made: stack.Result, frames: Frames, moves: Sequence[Transform], gues
         top, left, bottom, right = common_area(moves)
         valid = torch.zeros(1, height, width, dtype=torch.bool)
         valid[:, top:bottom, left:right] = True
-    return check.doubts(account.shown(made.pixels, frames), sources, valid, guess.roles, made.chosen)
+    found = check.doubts(account.shown(made.pixels, frames), sources, valid, guess.roles, made.chosen)
+    return [*found, *doubled(made, frames)]
+
+
+def doubled(made: stack.Result, frames: Frames) -> list[check.Doubt]:
+    """The doubt that edges of the result are there twice."""
+
+    def small(picture: Tensor) -> Tensor:
+        return grey(reduced(account.shown(picture, frames), ALIGNED_AT))
+
+    result = small(made.pixels)
+    score = ghosts(result, [small(frames.picture(number)) for number in range(len(frames))])
+    if score <= DOUBLED:
+        return []
+    apart = score * made.pixels.shape[-1] / result.shape[-1]
+    what = f"edges are doubled, by about {apart:.1f} px"
+    return [check.Doubt("doubled", what, score, None, "the pictures do not lie on each other: see what was aligned")]
 
 
 def shades(chosen: Tensor, count: int) -> Tensor:

@@ -117,6 +117,15 @@ def test_transparency_has_no_say_and_stays(tmp_path: Path) -> None:
     assert (made.pixels[:, 10:, 20:].float() - middle).abs().max() <= 0.51
 
 
+def test_doubled_edges_are_warned_of(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    _, _, truth = scene(256)
+    a, b = put(tmp_path / "a.png", truth[:, :, :240]), put(tmp_path / "b.png", truth[:, :, 6:246])
+    fuse(a, b, "-o", tmp_path / "out.png", "--align", "off", "--method", "average")
+    assert "edges are doubled, by about" in capsys.readouterr().err
+    fuse(a, b, "-o", tmp_path / "out.png", "--method", "average")
+    assert "doubled" not in capsys.readouterr().err
+
+
 def test_thermal_values_are_stretched_on_request_only(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     warm = (torch.rand(1, 64, 64, generator=torch.Generator().manual_seed(0)) * 900 + 7000).to(torch.uint16)
     a = put(tmp_path / "ir.tif", warm)
