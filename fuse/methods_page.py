@@ -17,7 +17,7 @@ nothing but ties. `licence`: of the authors' code; ours is written anew from the
 
 def document() -> str:
     """Rules, networks, and the card of every experiment: the paper on one page."""
-    parts = [INTRODUCTION, "## Rules without weights"]
+    parts = [INTRODUCTION, "## Ready to use: networks with weights, and rules"]
     parts.append("\n".join(f"* `{card['name']}`: {card['about']}" for card in catalog.methods()))
     parts.append("## Networks")
     head = "| model | family | task | parameters | GFLOP | field | sources | symmetric | training | licence |"
