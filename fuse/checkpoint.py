@@ -1,12 +1,15 @@
 """Checkpoint folders: weights without code, state without pickle, and never half a folder.
 
 A folder holds `fuser.safetensors` (what is used to fuse), one file per other network, `config.json` (how to build
-the fuser and where it came from), `metrics.json`, and `state.pt` (optimisers, step, and what else resuming needs).
+the fuser and where it came from), `metrics.json`, `state.pt` (optimisers, step, and what else resuming needs), and
+`sha256`, the digests of all of these.
 """
 
 import hashlib
 import importlib
+import io
 import json
+import logging
 import os
 import shutil
 from collections.abc import Mapping, Sequence
@@ -18,10 +21,13 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from fuse import digests
 from fuse.errors import InputError
 
+log = logging.getLogger(__name__)
 FUSER = "fuser.safetensors"
 LARGEST_CONFIG = 2**20  # bytes; ours have a thousand
+FORMAT = 1  # of the folder; 0, without digests, was never written down
 
 
 def save(
@@ -30,29 +36,57 @@ def save(
     config: Mapping[str, Any],
     metrics: Mapping[str, float | None],
     state: Mapping[str, Any],
+    keep: bool = False,
 ) -> None:
-    """Write a checkpoint folder; whenever the process dies, `folder` or what `settle` makes of it is whole."""
+    """Write a checkpoint folder; whenever the process dies, `folder` or what `settle` makes of it is whole.
+
+    With `keep`, the checkpoint that was in its place stays as `<folder>.old` until the next one.
+
+    Raises:
+        InputError: it cannot be written, as when the disk is full; what was in its place is as it was.
+    """
     making, ready, old = (folder.with_name(f"{folder.name}.{mark}") for mark in ("making", "ready", "old"))
-    settle(folder)
-    making.mkdir(parents=True)
-    for name, network in networks.items():
-        save_file(
-            {key: value.contiguous() for key, value in network.state_dict().items()}, making / f"{name}.safetensors"
-        )
-    (making / "config.json").write_text(json.dumps(config, indent=1))
-    (making / "metrics.json").write_text(json.dumps(metrics, indent=1))
-    torch.save(dict(state), making / "state.pt")
-    for path in making.iterdir():
-        with path.open("rb") as file:
-            os.fsync(file.fileno())
+    settle(folder, keep)
+    try:
+        making.mkdir(parents=True)
+        for name, network in networks.items():
+            save_file(
+                {key: value.contiguous() for key, value in network.state_dict().items()}, making / f"{name}.safetensors"
+            )
+        (making / "config.json").write_text(json.dumps({"format": FORMAT, **config}, indent=1))
+        (making / "metrics.json").write_text(json.dumps(metrics, indent=1))
+        held = io.BytesIO()  # written by us, since torch tells a full disk from a fault of its own in no way
+        torch.save(dict(state), held)
+        (making / "state.pt").write_bytes(held.getbuffer())
+        digests.seal(making)
+        for path in (*making.iterdir(), making):
+            synchronise(path)
+    except (OSError, SafetensorError) as problem:
+        shutil.rmtree(making, ignore_errors=True)
+        raise InputError(
+            f"{folder} cannot be written: {first_line(problem)}; the checkpoint before it is untouched. Make room "
+            f"there, then go on with: fuse-train run.resume=true run.dir={folder.parent}"
+        ) from problem
     making.rename(ready)
     if folder.exists():
+        shutil.rmtree(old, ignore_errors=True)
         folder.rename(old)
     ready.rename(folder)
-    shutil.rmtree(old, ignore_errors=True)
+    synchronise(folder.parent)
+    if not keep:
+        shutil.rmtree(old, ignore_errors=True)
 
 
-def settle(folder: Path) -> None:
+def synchronise(path: Path) -> None:
+    """Wait until a file, or the names in a folder, are on the disk and outlast a loss of power."""
+    file = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(file)
+    finally:
+        os.close(file)
+
+
+def settle(folder: Path, keep: bool = False) -> None:
     """Finish or undo a save that was cut off: afterwards `folder` is a whole checkpoint or does not exist."""
     making, ready, old = (folder.with_name(f"{folder.name}.{mark}") for mark in ("making", "ready", "old"))
     shutil.rmtree(making, ignore_errors=True)
@@ -63,20 +97,76 @@ def settle(folder: Path) -> None:
         ready.rename(folder)
     elif old.exists() and not folder.exists():
         old.rename(folder)
-    shutil.rmtree(old, ignore_errors=True)
+    if not keep:
+        shutil.rmtree(old, ignore_errors=True)
 
 
 def restore(folder: Path, networks: Mapping[str, nn.Module]) -> dict[str, Any]:
     """Load the networks of a checkpoint in place and return its state, on their device, whichever it was saved from.
 
-    A save that was cut off is settled first.
+    A save that was cut off is settled first. A damaged checkpoint is put aside as `<folder>.damaged`, and what is read
+    instead is `<folder>.old`, or the `best` beside it if that is damaged too; the log says so.
 
     Raises:
-        InputError: the checkpoint is not there, damaged, or of other networks.
+        InputError: the checkpoint is not there, of other networks, of a later format, or none is whole.
     """
-    settle(folder)
-    if not folder.is_dir():
+    settle(folder, keep=True)
+    old, best, aside = folder.with_name(f"{folder.name}.old"), folder.with_name("best"), f"{folder.name}.damaged"
+    there = [path for path in dict.fromkeys((folder, old, best)) if path.is_dir()]
+    if not there:
         raise InputError(f"{folder} is not there: the run stopped before its first checkpoint; start it anew")
+    problems = {path: damage(path) for path in there}
+    whole = next((path for path in there if problems[path] is None), None)
+    if whole is None:
+        read(there[0], networks)  # which may know better what is wrong
+        raise InputError(f"{there[0]} is damaged: {problems[there[0]]}; nothing beside it is whole, start the run anew")
+    state = read(whole, networks)
+    if whole != folder:
+        why = problems.get(folder) or "it is not there"
+        log.warning("%s cannot be used: %s. Going on from %s, step %s", folder, why, whole, state.get("step"))
+        if folder.is_dir():
+            shutil.rmtree(folder.with_name(aside), ignore_errors=True)
+            folder.rename(folder.with_name(aside))
+            settle(folder, keep=True)
+    return state
+
+
+def damage(folder: Path) -> str | None:
+    """What is wrong with the files of a checkpoint; None if nothing is, or nobody can tell because it is of format 0.
+
+    Raises:
+        InputError: it is of a later format.
+    """
+    try:
+        written = known(json.loads((folder / "config.json").read_text()), folder)
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError):
+        return "config.json is missing or damaged"
+    if written == 0 and not (folder / digests.NAME).exists():
+        return None
+    return digests.damage(folder, ("config.json", "metrics.json", "state.pt"))
+
+
+def known(config: Any, folder: Path) -> int:
+    """The format of a checkpoint with this `config.json`.
+
+    Raises:
+        InputError: it is none that this version reads.
+    """
+    written = config.get("format", 0) if isinstance(config, dict) else 0
+    if written not in range(FORMAT + 1):
+        raise InputError(
+            f"{folder} is a checkpoint of format {written}, and this version of fuse reads up to {FORMAT}; "
+            f"use the version that wrote it ({config.get('version', 'unknown')}) or a later one"
+        )
+    return int(written)
+
+
+def read(folder: Path, networks: Mapping[str, nn.Module]) -> dict[str, Any]:
+    """The state of a checkpoint folder, its networks loaded in place.
+
+    Raises:
+        InputError: a file is missing, damaged, or of other networks.
+    """
     for name, network in networks.items():
         path = folder / f"{name}.safetensors"
         network.load_state_dict(fitting(weights(path), network, path))
@@ -154,9 +244,12 @@ def load(path: Path, trust: Sequence[str] = ()) -> tuple[nn.Module, dict[str, An
         if described.stat().st_size > LARGEST_CONFIG:
             raise ValueError(f"it has more than {LARGEST_CONFIG} bytes")
         config = json.loads(described.read_text())
+        known(config, folder)
         node = dict(config["fuser"])
         target = node.pop("_target_")
         nested = "_target_" in json.dumps(node)
+    except InputError:
+        raise
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as problem:
         raise InputError(f"{described} does not say how to build its fuser: {problem!r}") from problem
     network_class = trusted_class(target, trust)

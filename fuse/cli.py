@@ -67,7 +67,8 @@ def one_run(cfg: DictConfig, out: Path) -> float | None:
     settings = resumed(cfg, out) if cfg.run.resume else plain(cfg)
     settings["run"] = vars(typed({**settings["run"], "dir": str(out)}))
     with lock.held(out):
-        OmegaConf.save(OmegaConf.create(settings), out / "config.yaml")
+        OmegaConf.save(OmegaConf.create(settings), out / "config.yaml.new")
+        os.replace(out / "config.yaml.new", out / "config.yaml")  # never half, also on a full disk
         from fuse import judge, report, train
 
         best = train.run(settings, out)
@@ -137,7 +138,12 @@ def resumed(cfg: DictConfig, out: Path) -> dict[str, Any]:
 def discard(out: Path) -> None:
     """Take away a folder in which nothing but the command's own log and settings came to lie, and its empty parents."""
     logging.shutdown()
-    if not out.is_dir() or {path.name for path in out.iterdir()} - {"train.log", "eval.log", "config.yaml"}:
+    if not out.is_dir() or {path.name for path in out.iterdir()} - {
+        "train.log",
+        "eval.log",
+        "config.yaml",
+        "config.yaml.new",
+    }:
         return
     shutil.rmtree(out)
     for parent in (path for path in out.parents if path.is_relative_to(Path.cwd() / "outputs")):

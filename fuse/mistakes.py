@@ -1,5 +1,6 @@
 """Turns what Hydra and OmegaConf say about a command line into one message with the near names."""
 
+import errno
 import re
 import sys
 from collections.abc import Iterator, Mapping
@@ -12,11 +13,18 @@ from omegaconf.errors import OmegaConfBaseException
 from fuse.config import CONF, near
 from fuse.errors import InputError
 
+NO_PLACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR}
+
 
 def explain(problem: BaseException, command: str) -> str | None:
     """The message for a mistake of the user's, or None for a fault of ours."""
     if isinstance(problem, InputError):
         return str(problem)
+    if isinstance(problem, OSError) and problem.errno in NO_PLACE:
+        return (
+            f"{problem.filename or 'a file of the run'} cannot be written or read: {problem.strerror}; "
+            f"checkpoints stay as they were. Make room, or name another folder"
+        )
     if isinstance(problem, MissingConfigException) and problem.missing_cfg_file:
         group, _, option = problem.missing_cfg_file.rpartition("/")
         if problem.options:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 import fuse
 from fuse import checkpoint, infer, judge
 from fuse.config import Run, build, check, construct, near
+from fuse.data import unchanged
 from fuse.data.sample import Sample, Split, enlarged
 from fuse.errors import InputError
 from fuse.log import Log
@@ -42,6 +43,8 @@ def run(cfg: dict[str, Any], out: Path) -> float | None:
     torch.manual_seed(settings.seed)
 
     model, optim, data = cfg["model"], cfg["optim"], build(cfg["data"])
+    if settings.resume:
+        unchanged.compare(data, out)
     networks = {name: build(model[name]).to(device) for name in model if name not in ("about", "step", "patches")}
     fuser, facts = networks["fuser"], infer.traits(networks["fuser"])
     schedule = construct(optim["schedule"])
@@ -75,15 +78,16 @@ def run(cfg: dict[str, Any], out: Path) -> float | None:
         start, best, pending = state["step"], state["best"], state["pending"]
         for name, optimiser in optimisers.items():
             optimiser.load_state_dict(state["optimisers"][name])
+    else:
+        unchanged.record(data, out)
     meter = Log(out, start, settings.steps, cut.batch, pending)
 
     def save(folder: str, step: int) -> None:
         meter.check(step)
         inner = {name: optimiser.state_dict() for name, optimiser in optimisers.items()}
         state = {"step": step, "best": best, "pending": meter.pending, "optimisers": inner}
-        checkpoint.save(
-            out / folder, kept, card | {"step": step}, {} if best is None else {settings.objective: best}, state
-        )
+        scores = {} if best is None else {settings.objective: best}
+        checkpoint.save(out / folder, kept, card | {"step": step}, scores, state, keep=folder == "last")
 
     log.info("%s on %s, %d windows of %d pixels", type(fuser).__name__, data.name, cut.windows, cut.size)
     log.info("%d steps of %d patches on %s in %s", settings.steps, cut.batch, device, "bf16" if half else "float32")

@@ -53,6 +53,7 @@ def test_a_folder_holds_what_it_says(tmp_path: Path) -> None:
         "config.json",
         "metrics.json",
         "state.pt",
+        "sha256",
     }
     assert value(tmp_path / "a" / "last") == 2
     save(tmp_path / "a" / "last", 3.0)

@@ -103,7 +103,7 @@ class Folders:
     def identity(self, split: str) -> str:
         """Twelve hex digits over the names and bytes of a split: results with the same identity saw the same files."""
         digest = hashlib.sha256()
-        for (role, stem), found in self._digests(split).items():
+        for (role, stem), found in self.digests(split).items():
             digest.update(f"{role}/{stem}".encode() + bytes.fromhex(found))
         return digest.hexdigest()[:12]
 
@@ -113,11 +113,11 @@ class Folders:
             return None
         entries = manifest.load(self.name)
         known = {(entry.role, entry.stem): entry.sha256 for entry in entries}
-        digests = self._digests(split)
+        digests = self.digests(split)
         odd = sum(known.get(key) != found for key, found in digests.items())
         return manifest.identity(entries) + (f", but {odd} of {len(digests)} files are others" if odd else "")
 
-    def _digests(self, split: str) -> dict[tuple[str, str], str]:
+    def digests(self, split: str) -> dict[tuple[str, str], str]:
         """SHA-256 of every file of a split, by role and stem."""
         return {
             (role, stem): hashlib.sha256(io.file(paths[stem]).read_bytes()).hexdigest()
