@@ -20,6 +20,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torch.profiler import record_function
 
 from fuse import digests
 from fuse.errors import InputError
@@ -30,6 +31,7 @@ LARGEST_CONFIG = 2**20  # bytes; ours have a thousand
 FORMAT = 1  # of the folder; 0, without digests, was never written down
 
 
+@record_function("fuse.checkpoint")
 def save(
     folder: Path,
     networks: Mapping[str, nn.Module],

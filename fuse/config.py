@@ -29,6 +29,8 @@ class Run:
     save_every: int = 500
     objective: str = "q_g"
     evaluate: bool = True
+    deterministic: bool = False
+    profile: bool = False
     resume: bool = False
 
     def __post_init__(self) -> None:

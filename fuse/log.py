@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.profiler import record_function
 from tqdm import tqdm
 
 from fuse.errors import InputError
@@ -49,6 +50,7 @@ class Log:
                 return
             yield batch
 
+    @record_function("fuse.logging")
     def add(self, terms: dict[str, Tensor]) -> None:
         """Terms of one step, left on the device."""
         self.pending.append(terms)
@@ -73,6 +75,7 @@ class Log:
                 f"checkpoint is untouched. Lower optim.lr, set optim.clip=1, or look at the data"
             )
 
+    @record_function("fuse.logging")
     def line(self, step: int, extra: Mapping[str, float]) -> None:
         """One row: the mean of every term since the last row, over the steps that had it, and `extra`."""
         self.check(step)
@@ -97,6 +100,7 @@ class Log:
         if self.bar.disable:
             log.info("step %d/%d  %s", step, self.bar.total, "  ".join(f"{k} {v}" for k, v in shown.items()))
 
+    @record_function("fuse.logging")
     def scores(self, step: int, scores: Mapping[str, float], pictures: Mapping[str, Tensor]) -> None:
         """Validation: means into the row of this step, grids `(3, h, w)` in [0, 1] into TensorBoard."""
         for name, value in scores.items():

@@ -25,6 +25,10 @@ def explain(problem: BaseException, command: str) -> str | None:
             f"{problem.filename or 'a file of the run'} cannot be written or read: {problem.strerror}; "
             f"checkpoints stay as they were. Make room, or name another folder"
         )
+    if isinstance(problem, RuntimeError) and "does not have a deterministic implementation" in str(problem):
+        return (
+            f"run.deterministic=true: {str(problem).partition(', but')[0]}; choose another loss or network, or leave it"
+        )
     if isinstance(problem, MissingConfigException) and problem.missing_cfg_file:
         group, _, option = problem.missing_cfg_file.rpartition("/")
         if problem.options:

@@ -10,9 +10,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.profiler import record_function
 
 import fuse
-from fuse import checkpoint, infer, judge
+from fuse import checkpoint, determinism, infer, judge, profile
 from fuse.config import Run, build, check, construct, near
 from fuse.data import unchanged
 from fuse.data.sample import Sample, Split, enlarged
@@ -38,6 +39,7 @@ def run(cfg: dict[str, Any], out: Path) -> float | None:
         raise InputError(f"run.objective={settings.objective} is not a metric; {near(settings.objective, METRICS)}")
     if METRICS[settings.objective].better is None:
         raise InputError(f"run.objective={settings.objective} is neither better high nor low; choose another metric")
+    determinism.enforce(settings.deterministic)
     device = pick(settings.device)
     torch.set_flush_denormal(True)  # denormal numbers make some networks ten times slower on a CPU
     torch.manual_seed(settings.seed)
@@ -80,6 +82,7 @@ def run(cfg: dict[str, Any], out: Path) -> float | None:
             optimiser.load_state_dict(state["optimisers"][name])
     else:
         unchanged.record(data, out)
+    determinism.record(out, settings.seed, device, settings.deterministic)
     meter = Log(out, start, settings.steps, cut.batch, pending)
 
     def save(folder: str, step: int) -> None:
@@ -92,7 +95,8 @@ def run(cfg: dict[str, Any], out: Path) -> float | None:
     log.info("%s on %s, %d windows of %d pixels", type(fuser).__name__, data.name, cut.windows, cut.size)
     log.info("%d steps of %d patches on %s in %s", settings.steps, cut.batch, device, "bf16" if half else "float32")
     with interruptible() as interrupted:
-        for step, sample, generator in meter.timed(batches(cut, start, settings, device)):
+        timed = meter.timed(batches(cut, start, settings, device))
+        for step, sample, generator in profile.watched(timed, out, device) if settings.profile else timed:
             rate = optim["lr"] * schedule(step, settings.steps)
             for group in (group for optimiser in optimisers.values() for group in optimiser.param_groups):
                 group["lr"] = rate
@@ -141,6 +145,7 @@ def batches(
         yield step, cut(step, settings.seed, generator), generator
 
 
+@record_function("fuse.validation")
 def validate(fuser: nn.Module, samples: list[Sample], objective: str) -> tuple[dict[str, float], dict[str, Tensor]]:
     """Mean scores of whole pictures, and per picture a strip of sources, fused, and reference where there is one."""
     fuser.eval()

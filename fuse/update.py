@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.profiler import record_function
 
 from fuse.errors import InputError
 
@@ -44,7 +45,12 @@ class Update:
     def __call__(self, name: str, loss: Tensor) -> None:
         optimiser = self.optimisers[name]
         optimiser.zero_grad(set_to_none=True)
-        loss.backward()
+        with record_function("fuse.backward"):
+            loss.backward()
+        with record_function("fuse.optimiser"):
+            self._step(name, optimiser, loss)
+
+    def _step(self, name: str, optimiser: torch.optim.Optimizer, loss: Tensor) -> None:
         parameters = [p for group in optimiser.param_groups for p in group["params"] if p.grad is not None]
         norm = nn.utils.get_total_norm([p.grad for p in parameters])
         if self.clip is not None:
