@@ -27,7 +27,7 @@ from fuse.data.sample import Sample
 from fuse.errors import InputError
 from fuse.metrics import METRICS
 from fuse.multirun import flat
-from fuse.sweep_trial import NOT_A_NUMBER, Watch, child, hold
+from fuse.sweep_trial import NOT_A_NUMBER, Watch, child, hold, means
 from fuse.update import interruptible
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 TRIES = 3  # of a trial whose process dies by itself
+OF_THE_RESULT = ("steps", "seed", "precision", "ema", "val_every", "val_pairs")  # of run.*; the others may change
 POLL = 0.5  # seconds between two looks at a running trial
 
 
@@ -45,7 +46,7 @@ def opened(plan: "Plan", storage: RDBStorage) -> Study:
         InputError: the folder holds a study of something else.
     """
     sought = {key: {"from": low, "start": start, "to": high} for key, (start, low, high) in plan.space.items()}
-    run = {key: value for key, value in plan.cfg["run"].items() if key != "dir"}
+    run = {name: plan.cfg["run"][name] for name in OF_THE_RESULT}
     asked = {"objectives": plan.objectives, "space": sought, **plan.cfg, "run": run}
     with closing(_turn(plan.folder)):
         study = optuna.create_study(
@@ -163,22 +164,20 @@ def tried(plan: "Plan", study: Study, trial: Trial, samples: Sequence[Sample], s
     why, code = watched(plan, trial, folder, samples, stop)
     trial.set_user_attr("seconds", round(time.time() - began, 1))
     message = told.read_text(errors="replace")[said:].rpartition("fuse-train: ")[2].strip() if code == 2 else ""
-    means: list[float] = []
+    scores: dict[str, float] = {}
     if NOT_A_NUMBER in message:
         why = message.partition(";")[0]
     elif code == 0 and why is None:
-        result = json.loads((folder / "val.json").read_text())
-        rows = list(result["scores"].values())
-        means = [sum(row[name] for row in rows) / len(rows) for name in plan.objectives]
-        why = result["sign"] or (None if all(map(math.isfinite, means)) else "an objective is not a finite number")
+        scores = means(folder)
+        why = json.loads((folder / "val.json").read_text())["sign"]
+        why = why or (None if all(map(math.isfinite, scores.values())) else "an objective is not a finite number")
     if why is not None:
         trial.set_user_attr("stopped", why)
         study.tell(trial, state=TrialState.PRUNED)
         log.info("trial %d stopped: %s", trial.number, why)
     elif code == 0:
-        study.tell(trial, list(map(aim, means, plan.objectives)))
-        scores = "  ".join(f"{name} {value:.4f}" for name, value in zip(plan.objectives, means, strict=True))
-        log.info("trial %d: %s", trial.number, scores)
+        study.tell(trial, [aim(scores[name], name) for name in plan.objectives])
+        log.info("trial %d: %s", trial.number, "  ".join(f"{name} {value:.4f}" for name, value in scores.items()))
     else:
         if code not in (2, None):
             trial.set_user_attr("died", f"its process ended with code {code}, see {told}")
@@ -202,7 +201,9 @@ def watched(
     threads = max((os.cpu_count() or 1) // plan.workers, 1) if plan.workers > 1 else None
     mine, line = context.Pipe()
     words = command(plan, trial.params, folder, resume)
-    process = context.Process(target=child, args=(line, words, folder, plan.objectives, threads, Path.cwd()))
+    process = context.Process(
+        target=child, args=(line, words, folder, trial.params, plan.objectives, threads, Path.cwd())
+    )
     process.start()
     line.close()
     watch, why = Watch(folder, plan.cfg, samples), None

@@ -7,7 +7,7 @@ import signal
 import sqlite3
 import sys
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -44,7 +44,13 @@ def hold(path: Path, wait: float = 0) -> sqlite3.Connection | None:
 
 
 def child(
-    line: Connection, words: Sequence[str], folder: Path, objectives: Sequence[str], threads: int | None, here: Path
+    line: Connection,
+    words: Sequence[str],
+    folder: Path,
+    weights: Mapping[str, float],
+    objectives: Sequence[str],
+    threads: int | None,
+    here: Path,
 ) -> None:
     """The process of a trial: `fuse-train WORDS` into the run folder, then its judgement; ends with the exit code.
 
@@ -69,6 +75,7 @@ def child(
         sys.argv = ["fuse-train", *words]
         cli.train()
         cli.guarded("train", judged, folder, objectives)
+        hparams(folder, weights)
 
 
 def _end_with(line: Connection) -> None:
@@ -117,6 +124,21 @@ def judged(folder: Path, objectives: Sequence[str]) -> None:
         io.write(folder / "val" / f"{sample.names[0]}.png", fused[0].cpu())
     told = {"scores": scores, "sign": collapse(pairs)}
     io.write_bytes(folder / "val.json", json.dumps(told, indent=1).encode())
+
+
+def hparams(folder: Path, weights: Mapping[str, float]) -> None:
+    """The weights and the mean of each objective for TensorBoard's page HPARAMS, beside the curves of the run."""
+    from torch.utils.tensorboard import SummaryWriter
+
+    scores = {f"sweep/{name}": value for name, value in means(folder).items()}
+    with SummaryWriter(str(folder)) as writer:
+        writer.add_hparams(dict(weights), scores, run_name=".")
+
+
+def means(folder: Path) -> dict[str, float]:
+    """Each objective over the pictures that a trial was judged on."""
+    rows = list(json.loads((folder / "val.json").read_text())["scores"].values())
+    return {name: sum(row[name] for row in rows) / len(rows) for name in rows[0]}
 
 
 def collapse(pairs: Iterable[tuple[Tensor, Sequence[Tensor]]]) -> str | None:

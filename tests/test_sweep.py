@@ -26,6 +26,7 @@ from omegaconf import OmegaConf
 from scipy import stats
 
 from fuse import sweep, sweep_page, sweep_study, sweep_trial
+from fuse.config import Run
 from fuse.errors import InputError
 from fuse.log import read_rows
 from fuse.sweep_trial import Watch, collapse, hold
@@ -106,6 +107,18 @@ def test_scores_are_those_of_the_run_on_its_validation_pictures(swept: Path) -> 
         assert float(row["brightness_shift"]) == pytest.approx(abs(float(last["val/brightness_shift"])), rel=1e-9)
 
 
+def test_tensorboard_has_the_weights_and_the_scores_of_a_trial(swept: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    row = table(swept)[1]
+    events = EventAccumulator(str(swept / row["folder"]))
+    events.Reload()
+    (score,) = events.Scalars("sweep/psnr_inner")
+    assert score.value == pytest.approx(float(row["psnr_inner"]), rel=1e-6)
+    content = events.summary_metadata["_hparams_/session_start_info"].plugin_data.content
+    assert b"loss.gradient.weight" in content
+
+
 def test_the_page_needs_nothing_but_itself_and_shows_the_front(swept: Path) -> None:
     page = (swept / "sweep.html").read_text()
     front = [row["trial"] for row in table(swept) if row["front"] == "True"]
@@ -119,12 +132,12 @@ def test_the_page_needs_nothing_but_itself_and_shows_the_front(swept: Path) -> N
     assert page.count('class="front"') == len(front) * 5
 
 
-def test_the_same_command_adds_nothing_and_more_trials_add_the_rest(
+def test_the_same_command_adds_nothing_however_it_is_logged(
     swept: Path, run_sweep: Sweep, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(swept.parent)
     before = table(swept)
-    outcome = run_sweep(*WORDS)
+    outcome = run_sweep(*WORDS, "run.log_every=1")  # how often a run is logged changes no result
     assert outcome.code == 0
     assert [row | {"front": ""} for row in table(swept)] == [row | {"front": ""} for row in before]
     assert "Pareto front" in outcome.out
@@ -235,7 +248,9 @@ def test_an_interrupted_sweep_saves_and_says_how_to_go_on(run_sweep: Sweep) -> N
 def plan(folder: Path, trials: int = 4) -> sweep.Plan:
     (folder / "trials").mkdir()
     space = {"loss.a.weight": (1.0, 0.1, 10.0), "optim.lr": (1e-3, 1e-4, 1e-2)}
-    return sweep.Plan(folder, "made", {"run": {"seed": 0, "dir": "x"}}, [], [], ["q_g", "mse_ref"], space, trials, 1)
+    return sweep.Plan(
+        folder, "made", {"run": vars(Run(dir="x", steps=9))}, [], [], ["q_g", "mse_ref"], space, trials, 1
+    )
 
 
 @pytest.fixture
