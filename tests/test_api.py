@@ -18,7 +18,7 @@ CODE = [
     path
     for folder in ("fuse", "tests", "scripts")
     for path in sorted((ROOT / folder).rglob("*"))
-    if path.is_file() and path.suffix != ".pyc" and path.suffix not in (".csv", ".json", ".png", ".svg")
+    if path.is_file() and path.suffix != ".pyc" and path.suffix not in (".csv", ".json", ".png", ".safetensors", ".svg")
 ]
 LONGEST = 400
 READERS_PATH = ("fuse/cli.py", "fuse/train.py", "fuse/steps.py", "fuse/losses/terms.py")

@@ -149,7 +149,7 @@ MISTAKES = [
     ("train", [*TINY, "model.patches.order=gird"], "order=gird"),
     ("train", [*TINY, "data.val=0"], "every split at least one"),
     ("eval", [], "nothing to judge: give ckpt=PATH, method=NAME"),
-    ("eval", ["method=avrage"], "method 'avrage' is neither a rule, a shipped network nor a folder; did you mean average"),
+    ("eval", ["method=avrage"], "neither a rule, a shipped network nor a folder; did you mean average"),
     ("eval", ["ckpt=nowhere"], "nowhere holds no checkpoint"),
     ("eval", ["method=average", "split=tset", *SMALL], "no split 'tset'; it has all, train, val, test"),
     ("eval", ["method=average", "metrics=[psnrr]", *SMALL], "metrics: 'psnrr' is not a metric; did you mean psnr"),

@@ -14,22 +14,19 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import optuna
 import pytest
-import torch
 from commands import ENVIRONMENT, TINY, Outcome
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
-from scipy import stats
 
-from fuse import sweep, sweep_page, sweep_study, sweep_trial
+from fuse import sweep, sweep_study
 from fuse.config import Run
 from fuse.errors import InputError
 from fuse.log import read_rows
-from fuse.sweep_trial import Watch, collapse, hold
+from fuse.sweep_trial import hold
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
@@ -71,9 +68,6 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.chdir(folder)
         assert started(*WORDS, "sweep.workers=2").code == 0
     return folder / "s"
-
-
-CONFIG = {"model": {"fuser": {"_target_": "fuse.models.X"}}, "run": {"steps": 100}}
 
 
 def table(folder: Path) -> list[dict[str, str]]:
@@ -335,79 +329,6 @@ def test_a_trial_below_the_median_of_the_others_is_pruned() -> None:
         study.tell(trial, value)
     assert not sweep_study.pruning(study.ask(space), "brightness_shift")(-2.5, 10)  # closer to zero than the median, 3
     assert sweep_study.pruning(study.ask(space), "brightness_shift")(-3.5, 10)
-
-
-def picture(level: float, height: int = 8) -> torch.Tensor:
-    ramp = torch.arange(height * height).reshape(1, 1, height, height) % 16
-    return (ramp + level).to(torch.uint8)
-
-
-def test_collapse_is_of_all_pictures_not_of_one() -> None:
-    a, b, white = picture(60), picture(90), torch.full((1, 1, 8, 8), 255, dtype=torch.uint8)
-    assert collapse([(a, [a, b]), (a, [a, b])]) == "every picture is source 1 alone"
-    assert collapse([(a, [a, b]), (b, [a, b])]) is None  # each a copy, but not of the same source
-    assert collapse([(a, [a, b]), (picture(75), [a, b])]) is None
-    assert "saturated" in (collapse([(white, [a, b]), (white, [b, a])]) or "")
-    assert collapse([(white, [a, b]), (picture(75), [a, b])]) is None
-    assert collapse([]) is None
-
-
-def test_two_collapsed_checkpoints_in_a_row_end_a_trial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    near, far = picture(60), picture(90)
-    made: list[torch.Tensor] = []
-    monkeypatch.setattr(sweep_trial.methods, "fuser", lambda *_: (torch.nn.Identity(), {}))
-    monkeypatch.setattr(sweep_trial.infer, "fuse", lambda *_: made[-1])
-    samples: Any = [sweep_trial.Sample((near, far), None, ("x",), ("near", "far"))]
-    watch = Watch(tmp_path, CONFIG, samples)
-    assert watch.verdict("q_g", None) is None  # no checkpoint yet
-    (tmp_path / "last").mkdir()
-
-    def saved(step: int, fused: torch.Tensor) -> str | None:
-        made.append(fused)
-        (tmp_path / "last" / "config.json").write_text(json.dumps({"step": step}))
-        return watch.verdict("q_g", None)
-
-    assert saved(1, near) is None
-    assert watch.verdict("q_g", None) is None  # the same checkpoint seen again
-    assert saved(2, picture(75)) is None
-    assert saved(3, near) is None
-    assert saved(4, near) == "every picture is source 1 alone, at step 4 as at the checkpoint before"
-
-
-def test_validation_scores_are_handed_on_once_each(tmp_path: Path) -> None:
-    watch = Watch(tmp_path, CONFIG, [])
-    seen: list[tuple[float, int]] = []
-
-    def report(value: float, step: int) -> bool:
-        seen.append((value, step))
-        return step >= 20
-
-    (tmp_path / "metrics.csv").write_text("step,a,val/q_g\n5,1,\n10,1,0.5\n")
-    assert watch.verdict("q_g", report) is None
-    (tmp_path / "metrics.csv").write_text("step,a,val/q_g\n5,1,\n10,1,0.5\n20,1,0.4\n")
-    os.utime(tmp_path / "metrics.csv", (0, 0))
-    assert watch.verdict("q_g", report) == "worse than the median of the other trials at step 20"
-    assert seen == [(0.5, 10), (0.4, 20)]
-
-
-def judged(*values: tuple[float, ...]) -> list[Any]:
-    return [SimpleNamespace(number=i, values=list(v)) for i, v in enumerate(values)]
-
-
-def test_the_front_is_what_nothing_beats() -> None:
-    trials = judged((0.5, 10.0), (0.6, 20.0), (0.4, 12.0), (0.6, 20.0), (0.6, 25.0), (0.3, 9.0))
-    found = sweep_page.front(trials, ["q_g", "mse_ref"])  # q_g: higher, mse_ref: lower is better
-    assert [trial.number for trial in found] == [1, 3, 0, 5]
-    assert [trial.number for trial in sweep_page.front(judged((1.0,), (3.0,), (2.0,)), ["q_g"])] == [1]
-    assert sweep_page.front([], ["q_g"]) == []
-
-
-def test_rank_correlation_is_that_of_scipy() -> None:
-    x, y = [3.0, 1.0, 4.0, 1.0, 5.0, 9.0], [2.0, 7.0, 1.0, 8.0, 2.0, 8.0]
-    assert sweep_page.spearman(x, y) == pytest.approx(stats.spearmanr(x, y).statistic, abs=1e-12)
-    assert sweep_page.spearman([1, 2, 3], [1, 8, 27]) == 1
-    assert sweep_page.spearman([1, 2], [5, 5]) != sweep_page.spearman([1, 2], [5, 5])  # NaN
-    assert sweep_page.spearman([1], [5]) != sweep_page.spearman([1], [5])
 
 
 def test_what_is_searched_is_every_positive_weight_or_what_is_named() -> None:

@@ -56,7 +56,8 @@ def with_term(cfg: dict[str, Any], function: Callable[..., Tensor]) -> dict[str,
 def test_a_run_leaves_what_the_contract_says(tiny: Tiny, model: str) -> None:
     cfg, out = tiny("run", f"model={model}", "run.steps=7", "run.log_every=2", "run.save_every=3")
     best = train.run(cfg, out)
-    assert {path.name.partition(".")[0] for path in out.iterdir()} == {"metrics", "last", "best", "events", "data", "environment"}
+    made = {path.name.partition(".")[0] for path in out.iterdir()}
+    assert made == {"metrics", "last", "best", "events", "data", "environment"}
     networks = {"fuser", "iterate"} | ({"critic"} if model == "mffgan" else set())
     for folder in (out / "last", out / "best"):
         assert {path.stem for path in folder.glob("*.safetensors")} == networks
