@@ -35,31 +35,34 @@ the others are done; 130 or 143: stopped.
 
 def main(words: list[str] | None = None) -> None:
     """The command; see HELP."""
-    before = signal.signal(signal.SIGTERM, stop)
+    stopped: list[int] = []
+
+    def stop(number: int, _: FrameType | None) -> None:
+        stopped.append(number)
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         asked = parsed(words)
         for stream in (sys.stdout, sys.stderr):  # names of files may be no text
             getattr(stream, "reconfigure", lambda **_: None)(errors="backslashreplace")
         failed = fuse_all(asked)
-    except InputError as problem:
+    except BaseException as problem:  # an import that is interrupted may end as any error
+        if stopped or isinstance(problem, KeyboardInterrupt):
+            print("fuse: stopped; what is not finished was not written", file=sys.stderr)
+            sys.exit(STOPPED + (stopped or [signal.SIGINT])[-1])
+        if not isinstance(problem, InputError):
+            raise
         print(f"fuse: {problem}", file=sys.stderr)
         sys.exit(2)
-    except KeyboardInterrupt as stopped:
-        number = int(str(stopped) or signal.SIGINT)
-        print("fuse: stopped; what is not finished was not written", file=sys.stderr)
-        sys.exit(STOPPED + number)
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
     if failed:
         print("\n".join(["failed:", *failed]), file=sys.stderr)
     print(asked.output)
     if failed:
         sys.exit(SOME_FAILED)
-
-
-def stop(number: int, _: FrameType | None) -> None:
-    """What a signal does: the same as Ctrl-C, so that temporary files go."""
-    raise KeyboardInterrupt(str(int(number)))
 
 
 def parsed(words: list[str] | None) -> argparse.Namespace:

@@ -16,6 +16,7 @@ from torch import Tensor
 from fuse.data import medical
 from fuse.errors import InputError
 
+cv2.utils.logging.setLogLevel(0)  # also where another module was the first to import OpenCV
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp")
 LOSSLESS = {".jpg": [cv2.IMWRITE_JPEG_QUALITY, 95], ".jpeg": [cv2.IMWRITE_JPEG_QUALITY, 95]}
 LOSSLESS[".webp"] = [cv2.IMWRITE_WEBP_QUALITY, 101]  # above 100 OpenCV writes WebP without loss
