@@ -12,7 +12,7 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 from torch.profiler import record_function
 
 from fuse import digests
@@ -260,7 +261,7 @@ def load(path: Path, trust: Sequence[str] = ()) -> tuple[nn.Module, dict[str, An
     stored = weights(folder / FUSER)
     try:
         if target.startswith("fuse."):  # sizes that the file does not have are refused before memory is taken for them
-            with torch.device("meta"):
+            with torch.device("meta"), Undrawn():
                 fitting(stored, network_class(**node), folder / FUSER)
         fuser = network_class(**node)
     except InputError:
@@ -269,6 +270,23 @@ def load(path: Path, trust: Sequence[str] = ()) -> tuple[nn.Module, dict[str, An
         raise InputError(f"{target} of {folder} cannot be built: {first_line(problem)}") from problem
     fuser.load_state_dict(fitting(stored, fuser, folder / FUSER))
     return fuser.eval(), config
+
+
+class Undrawn(TorchFunctionMode):
+    """Networks are built without drawing weights: on `meta` a normal draw would import the compiler, for seconds."""
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """Leave the tensor of an initialiser as it is."""
+        given = {**(kwargs or {})}
+        if func is Tensor.normal_ or getattr(func, "__module__", None) == "torch.nn.init":
+            return args[0] if args else given["tensor"]
+        return func(*args, **given)
 
 
 def trusted_class(target: Any, trust: Sequence[str] = ()) -> type[nn.Module]:

@@ -1,10 +1,13 @@
 """Networks that come with the package: named like rules, and only as they were shipped."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import torch
+from commands import ENVIRONMENT
 from safetensors.torch import save_file
 
 from fuse import catalog, checkpoint, methods, shipped
@@ -61,3 +64,12 @@ def test_what_is_shipped_is_whole_and_small(name: str) -> None:
     card = (place / "card.md").read_text(encoding="utf-8")
     for section in ("## Training", "## Scores", "## Limits", "## Licence"):
         assert section in card
+
+
+def test_loading_does_not_start_the_compiler() -> None:
+    code = (
+        "import sys, torch; from fuse import methods; methods.fuser('focus', torch.device('cpu')); "
+        "print('torch._dynamo' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], env=ENVIRONMENT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"

@@ -28,7 +28,7 @@ def pictures(folder: Path) -> dict[str, Path]:
     Raises:
         InputError: the folder is missing, or two files share a stem.
     """
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         raise InputError(f"{folder} is not a folder; name a folder of pictures ({', '.join(SUFFIXES)})")
     found: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):

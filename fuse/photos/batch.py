@@ -22,7 +22,7 @@ def jobs(inputs: Sequence[Path], target: Target) -> list[Job]:
     """
     if missing := [str(path) for path in inputs if not os.path.exists(path)]:  # of any length: Path.exists may raise
         raise InputError(f"{', '.join(missing)} cannot be found")
-    folders = [path.is_dir() for path in inputs]
+    folders = [os.path.isdir(path) for path in inputs]
     if any(folders) and not all(folders):
         raise InputError("pictures and folders cannot be mixed; give pictures, one folder, or several folders")
     if all(folders) and len(inputs) > 1:
@@ -51,9 +51,9 @@ def matched(inputs: Sequence[Path], target: Target) -> list[Job]:
     """
     asked = [path for path in target[:4] if path is not None]
     for path in asked:
-        if any(path.exists() and path.samefile(folder) for folder in inputs):
+        if any(os.path.exists(path) and path.samefile(folder) for folder in inputs):
             raise InputError(f"{path} is one of the folders to fuse and its pictures would be lost; choose another")
-        if path.exists() and not path.is_dir():
+        if os.path.exists(path) and not path.is_dir():
             raise InputError(f"{path} is a file; of several folders a folder is made, name one")
     found = [io.pictures(folder) for folder in inputs]
     stems = sorted(set.intersection(*(set(pictures) for pictures in found)))
@@ -65,7 +65,7 @@ def matched(inputs: Sequence[Path], target: Target) -> list[Job]:
 
 def alone(inputs: Sequence[Path]) -> list[str]:
     """Which pictures of several folders have no partner in all others, a line per folder."""
-    if len(inputs) < 2 or not all(path.is_dir() for path in inputs):
+    if len(inputs) < 2 or not all(os.path.isdir(path) for path in inputs):
         return []
     found = [io.pictures(folder) for folder in inputs]
     common = set.intersection(*(set(pictures) for pictures in found))

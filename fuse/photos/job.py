@@ -1,8 +1,9 @@
 """One job of the command `fuse`: pictures are read, told apart, aligned, fused, checked and written."""
 
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -162,12 +163,13 @@ def run(paths: Sequence[Path], target: Target, wish: Wish, progress: Progress | 
 @contextmanager
 def undone_if_not_all(target: Target) -> Iterator[None]:
     """If not everything can be written, what was new is taken away again."""
-    new = [path for path in target[:4] if path is not None and not path.exists()]
+    new = [path for path in target[:4] if path is not None and not os.path.exists(path)]
     try:
         yield
     except BaseException:
         for path in new:
-            path.unlink(missing_ok=True)
+            with suppress(OSError):
+                path.unlink()
         raise
 
 
