@@ -17,7 +17,7 @@ from fuse import lock
 from fuse.config import CONF, typed
 from fuse.errors import InputError
 from fuse.mistakes import explain
-from fuse.multirun import Table
+from fuse.multirun import Table, done, taken_up
 
 log = logging.getLogger(__name__)
 SOME_FAILED = 3
@@ -64,7 +64,12 @@ def one_run(cfg: DictConfig, out: Path) -> float | None:
     """Train, write the page of the run, and judge what came out; the best validation score."""
     if not cfg.run.resume and (out / "last").exists():
         raise InputError(f"run.dir={out} holds a run already; add run.resume=true to go on with it, or name another")
-    settings = resumed(cfg, out) if cfg.run.resume else plain(cfg)
+    if HydraConfig.get().mode is RunMode.MULTIRUN:
+        settings = taken_up(plain(cfg), out)
+        if done(settings, out):
+            return None
+    else:
+        settings = resumed(cfg, out) if cfg.run.resume else plain(cfg)
     settings["run"] = vars(typed({**settings["run"], "dir": str(out)}))
     with lock.held(out):
         OmegaConf.save(OmegaConf.create(settings), out / "config.yaml.new")

@@ -1,6 +1,8 @@
 """Sweeps: one folder a job, one table at the end, and jobs that fail do not take the others along."""
 
 import json
+import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -44,6 +46,34 @@ def test_a_job_that_fails_before_it_has_settings_is_told_too(run_command: Run) -
     assert "failed:\njob 1: run.ema=2.0: must be in [0, 1)" in outcome.err
     table = Path("s/table.md").read_text()
     assert "0.9" in table
+
+
+def test_what_a_cut_off_sweep_lacks_is_done_by_the_same_command(run_command: Run) -> None:
+    command = (*QUICK, "run.evaluate=false", "loss.gradient.weight=1,5,9")
+    assert run_command("train", "-m", *command).code == 0
+    table = Path("s/table.md").read_text()
+    shutil.rmtree("s/1")  # not begun
+    Path("s/2/report.html").unlink()  # cut off at the end
+    Path("s/2/error.txt").write_text("some fault that is mended now")
+    before = {job: os.stat(f"s/{job}/metrics.csv").st_mtime_ns for job in ("0", "2")}
+    outcome = run_command("train", "-m", *command, "run.resume=true")
+    assert outcome.code == 0, outcome.err
+    assert Path("s/table.md").read_text() == table
+    assert os.stat("s/0/metrics.csv").st_mtime_ns == before["0"]  # was done: nothing is touched
+    assert os.stat("s/2/metrics.csv").st_mtime_ns > before["2"]
+    more = run_command("train", "-m", *command, "run.resume=true", "run.steps=3")
+    assert more.code == 0
+    assert [json.loads(Path("s", job, "last", "config.json").read_text())["step"] for job in "012"] == [3, 3, 3]
+
+
+def test_a_job_does_not_go_on_with_the_run_of_another_sweep(run_command: Run) -> None:
+    command = (*QUICK, "run.evaluate=false", "run.seed=0,1")
+    assert run_command("train", "-m", *command).code == 0
+    assert "holds a run already" in run_command("train", "-m", *command).err
+    outcome = run_command("train", "-m", *QUICK, "run.evaluate=false", "run.seed=0,2", "run.resume=true")
+    assert outcome.code == 3
+    assert "failed:\njob 1: " in outcome.err
+    assert "another sweep (run.seed 1 there, 2 here)" in outcome.err
 
 
 @pytest.mark.parametrize("words", [["model=mffgann,densefusee"], ["run.stpes=1,2"]])
