@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from fuse import ranks
 from fuse.adversarial import Adversarial, Objective, bound
 from fuse.data.sample import Sample
 from fuse.errors import InputError
@@ -95,10 +96,10 @@ class Balanced:
     @torch.no_grad()
     def cost(self, name: str, fused: Tensor, seen: Sample, generator: torch.Generator) -> float:
         """What a critic's answers cost it now."""
-        return self.adversarial.judge(name, fused, seen, generator)[0].item()
+        return ranks.mean(self.adversarial.judge(name, fused, seen, generator)[0]).item()
 
     @torch.no_grad()
     def total(self, fused: Tensor, seen: Sample, generator: torch.Generator) -> float:
         """What the fuser's pictures cost it now."""
         adversarial, content, _ = self.adversarial.aim(fused, seen, generator)
-        return (adversarial + self.adversarial.content_weight * content).item()
+        return ranks.mean(adversarial + self.adversarial.content_weight * content).item()

@@ -13,7 +13,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from fuse import lock
+from fuse import launch, lock
 from fuse.config import CONF, typed
 from fuse.errors import InputError
 from fuse.mistakes import explain
@@ -62,6 +62,10 @@ def _evaluate(cfg: DictConfig) -> None:
 
 def one_run(cfg: DictConfig, out: Path) -> float | None:
     """Train, write the page of the run, and judge what came out; the best validation score."""
+    if launch.count() > 1 and HydraConfig.get().mode is RunMode.MULTIRUN:
+        raise InputError("torchrun starts one run; for a sweep: fuse-train -m run.devices=N ...")
+    if launch.rank():
+        return launch.follow(out)
     if not cfg.run.resume and (out / "last").exists():
         raise InputError(f"run.dir={out} holds a run already; add run.resume=true to go on with it, or name another")
     if HydraConfig.get().mode is RunMode.MULTIRUN:
@@ -70,13 +74,20 @@ def one_run(cfg: DictConfig, out: Path) -> float | None:
             return None
     else:
         settings = resumed(cfg, out) if cfg.run.resume else plain(cfg)
-    settings["run"] = vars(typed({**settings["run"], "dir": str(out)}))
+    settings["run"] = vars(typed({**settings["run"], "dir": str(out)} | launch.under_torchrun()))
+    if settings["run"]["devices"] > launch.count():
+        return launch.start(settings, out, plain(HydraConfig.get().job_logging))
+    return whole(settings, out)
+
+
+def whole(settings: dict[str, Any], out: Path) -> float | None:
+    """The same with settings as they are, in this process or in the first of several."""
     with lock.held(out):
         OmegaConf.save(OmegaConf.create(settings), out / "config.yaml.new")
         os.replace(out / "config.yaml.new", out / "config.yaml")  # never half, also on a full disk
-        from fuse import judge, report, train
+        from fuse import judge, ranks, report
 
-        best = train.run(settings, out)
+        best = ranks.together(settings, out)
         if settings["run"]["evaluate"]:
             print(judge.after_training(settings, out))
         report.run_page(out)

@@ -21,6 +21,7 @@ class Run:
     steps: int
     seed: int = 0
     device: str = "auto"
+    devices: int = 1
     precision: str = "auto"
     ema: float = 0.999
     log_every: int = 10
@@ -36,9 +37,13 @@ class Run:
     def __post_init__(self) -> None:
         problems = [
             f"run.{name}={getattr(self, name)}: must be at least 1"
-            for name in ("steps", "log_every", "val_every", "val_pairs", "save_every")
+            for name in ("steps", "devices", "log_every", "val_every", "val_pairs", "save_every")
             if getattr(self, name) < 1
         ]
+        if self.devices > 1 and ":" in self.device:
+            problems.append(
+                f"run.device={self.device} is one device and run.devices={self.devices}; name its kind alone"
+            )
         if not 0 <= self.ema < 1:
             problems.append(f"run.ema={self.ema}: must be in [0, 1); 0 switches the average off")
         if self.precision not in ("auto", "float32", "bf16"):

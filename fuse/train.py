@@ -13,14 +13,15 @@ from torch import Tensor, nn
 from torch.profiler import record_function
 
 import fuse
-from fuse import checkpoint, determinism, infer, judge, profile
+from fuse import checkpoint, determinism, infer, judge, profile, ranks
 from fuse.config import Run, build, check, construct, near
 from fuse.data import unchanged
 from fuse.data.sample import Sample, Split, enlarged
 from fuse.errors import InputError
 from fuse.log import Log
 from fuse.metrics import METRICS
-from fuse.steps import Loss, Term
+from fuse.shares import share
+from fuse.steps import Loss, Term, Terms
 from fuse.update import Autocast, Update, follow, interruptible, pick
 
 log = logging.getLogger(__name__)
@@ -40,12 +41,13 @@ def run(cfg: dict[str, Any], out: Path) -> float | None:
     if METRICS[settings.objective].better is None:
         raise InputError(f"run.objective={settings.objective} is neither better high nor low; choose another metric")
     determinism.enforce(settings.deterministic)
+    ranks.claim(settings.devices, settings.device)
     device = pick(settings.device)
     torch.set_flush_denormal(True)  # denormal numbers make some networks ten times slower on a CPU
     torch.manual_seed(settings.seed)
 
     model, optim, data = cfg["model"], cfg["optim"], build(cfg["data"])
-    if settings.resume:
+    if settings.resume and ranks.first():
         unchanged.compare(data, out)
     networks = {name: build(model[name]).to(device) for name in model if name not in ("about", "step", "patches")}
     fuser, facts = networks["fuser"], infer.traits(networks["fuser"])
@@ -62,7 +64,8 @@ def run(cfg: dict[str, Any], out: Path) -> float | None:
     half = settings.precision == "bf16" or (settings.precision == "auto" and device.type == "cuda")
     forward = {name: Autocast(network, device.type) if half else network for name, network in networks.items()}
     loss = recipe(cfg["loss"])
-    protocol = build(model["step"], networks=forward, loss=loss, update=update)
+    with ranks.in_turn():  # some read or write an earlier run
+        protocol = build(model["step"], networks=forward, loss=loss, update=update)
     average = copy.deepcopy(fuser).requires_grad_(False) if settings.ema else fuser  # with what a protocol loads
     roles = [*data.roles, *(["reference"] if data.reference else [])]
     loss.check(getattr(protocol, "roles", roles))
@@ -70,17 +73,29 @@ def run(cfg: dict[str, Any], out: Path) -> float | None:
         raise InputError(f"run.objective={settings.objective} needs a reference, which {data.name} lacks; name another")
 
     cut = build(model["patches"], samples=Split(data, "train"), channels=facts.channels, luma=facts.luma, device=device)
+    protocol = share(protocol, cut.batch)
     watched = list(itertools.islice(data.samples("val"), settings.val_pairs))
     kept = networks | {"fuser": average} | ({"iterate": fuser} if settings.ema else {})
     card = {"fuser": model["fuser"], "data": cfg["data"], "version": fuse.__version__}
     start, pending = 0, []
     best: float | None = None
     if settings.resume:
-        state = checkpoint.restore(out / "last", kept)
+        state = ranks.from_first(lambda: checkpoint.restore(out / "last", kept), device)
         start, best, pending = state["step"], state["best"], state["pending"]
         for name, optimiser in optimisers.items():
             optimiser.load_state_dict(state["optimisers"][name])
-    else:
+    ranks.alike(networks.values())
+
+    def advance(step: int, sample: Sample, generator: torch.Generator) -> Terms:
+        for group in (group for optimiser in optimisers.values() for group in optimiser.param_groups):
+            group["lr"] = optim["lr"] * schedule(step, settings.steps)
+        return protocol(sample, step, generator) | update.norms
+
+    if not ranks.first():  # the others of several devices only train
+        with interruptible() as interrupted:
+            ranks.accompany(batches(cut, start, settings, device), advance, interrupted)
+        return None
+    if not settings.resume:
         unchanged.record(data, out)
     determinism.record(out, settings.seed, device, settings.deterministic)
     meter = Log(out, start, settings.steps, cut.batch, pending)
@@ -97,17 +112,14 @@ def run(cfg: dict[str, Any], out: Path) -> float | None:
     with interruptible() as interrupted:
         timed = meter.timed(batches(cut, start, settings, device))
         for step, sample, generator in profile.watched(timed, out, device) if settings.profile else timed:
-            rate = optim["lr"] * schedule(step, settings.steps)
-            for group in (group for optimiser in optimisers.values() for group in optimiser.param_groups):
-                group["lr"] = rate
-            terms = protocol(sample, step, generator)
+            terms = advance(step, sample, generator)
             if settings.ema:
                 follow(average, fuser, min(settings.ema, (1 + step) / (10 + step)))
-            meter.add(terms | update.norms)
+            meter.add(terms)
 
-            done, last = step + 1, step + 1 == settings.steps
+            done, last, stop = step + 1, step + 1 == settings.steps, ranks.agreed(interrupted())
             if done % settings.log_every == 0 or last:
-                meter.line(done, {"lr": rate})
+                meter.line(done, {"lr": optim["lr"] * schedule(step, settings.steps)})
             if done % settings.val_every == 0 or last:
                 scores, pictures = validate(average, watched, settings.objective)
                 meter.scores(done, scores, pictures)
@@ -115,9 +127,9 @@ def run(cfg: dict[str, Any], out: Path) -> float | None:
                 if best is None or METRICS[settings.objective].improves(score, best):
                     best = score
                     save("best", done)
-            if done % settings.save_every == 0 or last or interrupted():
+            if done % settings.save_every == 0 or last or stop:
                 save("last", done)
-            if interrupted():
+            if stop:
                 raise KeyboardInterrupt(f"after step {done}; go on with: fuse-train run.resume=true run.dir={out}")
     meter.close()
     return best

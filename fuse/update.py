@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.profiler import record_function
 
+from fuse import ranks
 from fuse.errors import InputError
 
 
@@ -31,6 +32,7 @@ class Autocast(nn.Module):
 class Update:
     """One optimiser step of one network: backward, clip, and never on a loss that is not a number.
 
+    Of several processes that train together, all take the step that the mean of their gradients makes.
     The check stays on the device: after the first bad loss the optimisers are told to leave all weights as they are,
     and the loop finds out when it next reads the terms. `norms` are the gradient norms of the last updates.
     """
@@ -52,6 +54,8 @@ class Update:
 
     def _step(self, name: str, optimiser: torch.optim.Optimizer, loss: Tensor) -> None:
         parameters = [p for group in optimiser.param_groups for p in group["params"] if p.grad is not None]
+        loss = loss.detach().clone()
+        ranks.average([*(p.grad for p in parameters if p.grad is not None), loss])
         norm = nn.utils.get_total_norm([p.grad for p in parameters])
         if self.clip is not None:
             nn.utils.clip_grads_with_norm_(parameters, self.clip, norm)

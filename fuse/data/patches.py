@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from fuse import ranks
 from fuse.data import color
 from fuse.data.bank import bank
 from fuse.data.sample import Sample
@@ -83,6 +84,9 @@ class Patches:
                 yield from flat
 
         self.bank = bank(planes(), self.device, budget)
+        starts, extents, self.roles, self.referenced = ranks.from_neighbour(
+            lambda: (starts, extents, self.roles, self.referenced)
+        )
         if not starts:
             raise InputError("there are no pictures to train on; choose another split or data set")
         for role, factor in self.shrink.items():
