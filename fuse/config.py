@@ -1,7 +1,9 @@
 """Where the configuration lies, what a run may be told, and how a name in it becomes an object."""
 
 import difflib
+import importlib.util
 import inspect
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +13,8 @@ from fuse.errors import InputError
 
 PACKAGED = Path(__file__).parent / "conf"
 CONF = str(PACKAGED if PACKAGED.is_dir() else Path(__file__).parent.parent / "conf")  # wheel, else source tree
+
+LOGGERS = ("tensorboard", "mlflow", "wandb")  # the names in fuse.trackers, which is slow to import
 
 
 @dataclass
@@ -29,6 +33,7 @@ class Run:
     val_pairs: int = 4
     save_every: int = 500
     objective: str = "q_g"
+    logger: Any = "tensorboard"
     evaluate: bool = True
     deterministic: bool = False
     profile: bool = False
@@ -48,10 +53,23 @@ class Run:
             problems.append(f"run.ema={self.ema}: must be in [0, 1); 0 switches the average off")
         if self.precision not in ("auto", "float32", "bf16"):
             problems.append(f"run.precision={self.precision}: choose auto, float32 or bf16")
+        problems += self._loggers()
         if not 0 <= self.seed < 2**31:
             problems.append(f"run.seed={self.seed}: must be from 0 to {2**31 - 1}")
         if problems:
             raise InputError("\n".join(problems))
+
+    def _loggers(self) -> list[str]:
+        """Makes `logger` a list; what is wrong with it, before anything slow begins."""
+        if not isinstance(self.logger, list):
+            self.logger = [self.logger]
+        if unknown := [name for name in self.logger if name not in LOGGERS]:
+            return [f"run.logger={unknown[0]}: choose {', '.join(LOGGERS)}, or a list of some; [] for none"]
+        return [
+            f"run.logger={name} needs {name}; pip install 'fuse-imaging[{name}]'"
+            for name in self.logger
+            if name != "tensorboard" and name not in sys.modules and importlib.util.find_spec(name) is None
+        ]
 
 
 def typed(settings: Mapping[str, Any]) -> Run:

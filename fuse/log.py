@@ -1,4 +1,4 @@
-"""What a run tells while it trains: progress bar, `metrics.csv`, TensorBoard, `train.log`."""
+"""What a run tells while it trains: progress bar, `metrics.csv`, `train.log`, and trackers such as TensorBoard."""
 
 import csv
 import io
@@ -15,6 +15,7 @@ from torch.profiler import record_function
 from tqdm import tqdm
 
 from fuse.errors import InputError
+from fuse.trackers import Trackers
 
 log = logging.getLogger(__name__)
 
@@ -27,15 +28,23 @@ class Log:
     """
 
     def __init__(
-        self, folder: Path, start: int, steps: int, batch: int, pending: Sequence[dict[str, Tensor]] = ()
+        self,
+        folder: Path,
+        start: int,
+        steps: int,
+        batch: int,
+        pending: Sequence[dict[str, Tensor]] = (),
+        loggers: Sequence[str] = ("tensorboard",),
     ) -> None:
-        from torch.utils.tensorboard import SummaryWriter
-
+        """
+        Raises:
+            InputError: a tracker that there is not, or that cannot be used.
+        """
         self.folder, self.batch = folder, batch
         self.pending = list(pending)
         self.table = folder / "metrics.csv"
         self.rows = [row for row in read_rows(self.table) if int(row["step"]) <= start] if start else []
-        self.writer = SummaryWriter(str(folder), purge_step=start + 1 if start else None)
+        self.trackers = Trackers(loggers, folder, start)
         self.bar = tqdm(total=steps, initial=start, unit="step", disable=None, dynamic_ncols=True)
         self.since, self.waited, self.counted = time.perf_counter(), 0.0, 0
         self._rewrite()
@@ -90,9 +99,7 @@ class Log:
         row |= {**extra, "patches_per_second": self.counted * self.batch / seconds, "data_share": self.waited / seconds}
         self.since, self.waited, self.counted = now, 0.0, 0
         self.pending = []
-        for name, value in row.items():
-            if name != "step":
-                self.writer.add_scalar(name, value, step)
+        self.trackers.scalars({name: value for name, value in row.items() if name != "step"}, step)
         self.rows.append({name: repr(value) for name, value in row.items()})
         self._append()
         shown = {name: f"{value:.4g}" for name, value in row.items() if name not in ("step", "lr", "data_share")}
@@ -102,11 +109,10 @@ class Log:
 
     @record_function("fuse.logging")
     def scores(self, step: int, scores: Mapping[str, float], pictures: Mapping[str, Tensor]) -> None:
-        """Validation: means into the row of this step, grids `(3, h, w)` in [0, 1] into TensorBoard."""
-        for name, value in scores.items():
-            self.writer.add_scalar(f"val/{name}", value, step)
+        """Validation: means into the row of this step, grids `(3, h, w)` in [0, 1] to the trackers."""
+        self.trackers.scalars({f"val/{name}": value for name, value in scores.items()}, step)
         for name, grid in pictures.items():
-            self.writer.add_image(f"val/{name}", grid, step)
+            self.trackers.picture(f"val/{name}", grid, step)
         row = {"step": str(step)} | {f"val/{name}": repr(value) for name, value in scores.items()}
         if self.rows and self.rows[-1]["step"] == str(step):
             self.rows[-1] |= row
@@ -118,7 +124,7 @@ class Log:
 
     def close(self) -> None:
         self.bar.close()
-        self.writer.close()
+        self.trackers.close()
 
     def _append(self) -> None:
         if set(self.rows[-1]) - set(self.columns):

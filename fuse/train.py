@@ -98,7 +98,7 @@ def run(cfg: dict[str, Any], out: Path) -> float | None:
     if not settings.resume:
         unchanged.record(data, out)
     determinism.record(out, settings.seed, device, settings.deterministic)
-    meter = Log(out, start, settings.steps, cut.batch, pending)
+    meter = Log(out, start, settings.steps, cut.batch, pending, settings.logger)
 
     def save(folder: str, step: int) -> None:
         meter.check(step)
