@@ -26,9 +26,10 @@ def share(protocol: Protocol, batch: int) -> Protocol:
     if count == 1:
         return protocol
     if batch % count:
+        nearest = dict.fromkeys((max(count, batch - batch % count), batch - batch % count + count))
         raise InputError(
             f"model.patches.batch={batch} cannot be divided among run.devices={count}; "
-            f"set it to {max(count, batch - batch % count)} or {batch - batch % count + count}"
+            f"set it to {' or '.join(map(str, nearest))}"
         )
     rows, rank = batch // count, dist.get_rank()
 
