@@ -22,7 +22,6 @@ class Table(Callback):
     """Called by Hydra before every job, to give it a GPU, and when all are done, to print where they differ."""
 
     failed: ClassVar[list[str]] = []
-    gpu: ClassVar[str | None] = None  # of this process, which may be given one job after the other
 
     def on_job_start(self, config: DictConfig, **_: Any) -> None:
         """In the process of a job, before CUDA wakes up: with several GPUs it is to see one, the least used.
@@ -33,9 +32,9 @@ class Table(Callback):
         if alone or config.run.device not in ("auto", "cuda") or config.run.get("devices", 1) not in (None, 1):
             return
         visible = visible_gpus()
-        if Table.gpu is None and len(visible) > 1:
-            Table.gpu = own_gpu(Path(config.hydra.sweep.dir) / ".gpus", visible, config.hydra.job.num)
-            os.environ["CUDA_VISIBLE_DEVICES"] = Table.gpu
+        if len(visible) > 1:  # else there is no choice, or this process chose at an earlier job
+            job = config.hydra.job.num
+            os.environ["CUDA_VISIBLE_DEVICES"] = own_gpu(Path(config.hydra.sweep.dir) / ".gpus", visible, job)
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
         """Read every job's folder, whichever launcher ran it, write `table.md` and print the table."""

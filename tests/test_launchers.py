@@ -129,7 +129,6 @@ def test_what_is_visible_is_what_the_environment_says_else_all(
 
 def started(monkeypatch: pytest.MonkeyPatch, folder: Path, launcher: str, mode: RunMode, **run: Any) -> str:
     """What a job that begins leaves in CUDA_VISIBLE_DEVICES, of the GPUs 4 and 6."""
-    monkeypatch.setattr(Table, "gpu", None)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,6")
     target = f"hydra_plugins.{launcher}"
     hydra = {"mode": mode, "launcher": {"_target_": target}, "sweep": {"dir": str(folder)}, "job": {"num": 1}}
