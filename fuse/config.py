@@ -147,3 +147,12 @@ def check(cfg: Mapping[str, Any], path: str = "") -> list[str]:
                 for name in sorted(given - set(known))
             ]
     return problems
+
+
+def flat(node: Any, path: str = "") -> dict[str, Any]:
+    """Nested mappings as one, keys joined by dots."""
+    if not isinstance(node, Mapping):
+        return {path: node}
+    return {
+        key: leaf for name, value in node.items() for key, leaf in flat(value, f"{path}.{name}".lstrip(".")).items()
+    }

@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from operator import methodcaller
@@ -56,9 +58,15 @@ class Method(NamedTuple):
 def fuser(given: str, device: torch.device, trust: Sequence[str] = ()) -> tuple[nn.Module, dict[str, Any]]:
     """The rule or shipped network of that name, or the network of a checkpoint or run folder, and what it is.
 
+    `NAME@0.25` is `NAME` with that balance.
+
     Raises:
-        InputError: none of these.
+        InputError: none of these, or a balance that cannot be.
     """
+    if (asked := re.fullmatch(r"(.+)@(\d*\.?\d+)", given)) and not os.path.exists(given):
+        found, facts = fuser(asked[1], device, trust)
+        balance(found, asked[1], float(asked[2]))
+        return found, facts | {"balance": float(asked[2])}
     if given in RULES:
         return RULES[given]().to(device), {"kind": "rule"}
     if given in shipped.names():
@@ -73,6 +81,22 @@ def fuser(given: str, device: torch.device, trust: Sequence[str] = ()) -> tuple[
     if told := recipe(path):
         facts["recipe"] = f"{type(found).__name__} {told}"
     return found.to(device), facts
+
+
+def balance(fuser: nn.Module, name: str, share: float) -> None:
+    """Set the balance of a fuser that has one to set.
+
+    Raises:
+        InputError: it has none, or `share` is outside [0, 1].
+    """
+    if not hasattr(fuser, "balance"):
+        raise InputError(
+            f"{name} has no balance to set, so {share:g} means nothing to it; thermal and medical have one, and so has "
+            "what is trained with model=conditional"
+        )
+    if not 0 <= share <= 1:
+        raise InputError(f"a balance of {share:g} for {name}: must be from 0 to 1")
+    vars(fuser)["balance"] = share
 
 
 def recipe(run_folder: Path) -> str | None:
@@ -93,7 +117,8 @@ def resolve(given: str, device: torch.device, tile: int | None = None, trust: Se
     Raises:
         InputError: none of these, or a folder that holds neither.
     """
-    path, named = Path(given).expanduser(), given in RULES or given in shipped.names()
+    path, bare = Path(given).expanduser(), given.partition("@")[0]
+    named = bare in RULES or bare in shipped.names()
     if not named and path.is_dir() and not checkpoint.present(path):
         return folder(label(path), path)
     found, facts = fuser(given, device, trust)

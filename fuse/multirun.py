@@ -12,6 +12,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from fuse import lock
+from fuse.config import flat
 from fuse.errors import InputError
 
 OWN = ("run.dir", "run.resume")  # differ by themselves
@@ -128,12 +129,3 @@ def means(job: Path) -> dict[str, float]:
         return {}
     methods = json.loads(summary.read_text())["scores"]
     return {metric: cell["mean"] for metric, cell in methods["trained"].items()}
-
-
-def flat(node: Any, path: str = "") -> dict[str, Any]:
-    """Nested mappings as one, keys joined by dots."""
-    if not isinstance(node, Mapping):
-        return {path: node}
-    return {
-        key: leaf for name, value in node.items() for key, leaf in flat(value, f"{path}.{name}".lstrip(".")).items()
-    }

@@ -12,9 +12,8 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from fuse.cli import SOME_FAILED, guarded, place, plain
-from fuse.config import CONF, build, check, near, typed
+from fuse.config import CONF, build, check, flat, near, typed
 from fuse.errors import InputError
-from fuse.multirun import flat
 
 RESERVED = {
     "run.dir": "trials lie in the folder of the sweep, which sweep.dir names",

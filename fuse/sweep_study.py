@@ -23,10 +23,10 @@ from optuna.samplers import TPESampler
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
+from fuse.config import flat
 from fuse.data.sample import Sample
 from fuse.errors import InputError
 from fuse.metrics import METRICS
-from fuse.multirun import flat
 from fuse.sweep_trial import NOT_A_NUMBER, Watch, child, hold, means
 from fuse.update import interruptible
 

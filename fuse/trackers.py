@@ -12,9 +12,8 @@ import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
-from fuse.config import near
+from fuse.config import flat, near
 from fuse.errors import InputError
-from fuse.multirun import flat
 
 log = logging.getLogger(__name__)
 AT_ONCE = 100  # parameters that an MLflow server takes at a time

@@ -51,7 +51,8 @@ PLAIN |= {
     "far",
 }
 MADE, OWN = "synthetic", ("folder", "photographs")  # data that are no set with files of its own
-SETS = [name for name in GROUPS["data"] if name not in OWN and not name.startswith(MADE)]
+JOINED = ("infrared", "medical")  # several sets as one
+SETS = [name for name in GROUPS["data"] if name not in (*OWN, *JOINED) and not name.startswith(MADE)]
 
 
 def of_the_project(path: Path) -> str:
@@ -122,6 +123,17 @@ def test_made_data_can_be_trained_validated_and_judged(name: str, composed: Comp
     assert sample.reference is not None
 
 
+@pytest.mark.parametrize("data", JOINED)
+def test_joined_sets_are_what_their_parts_are_by_themselves(data: str, composed: Composed) -> None:
+    node = composed("train", f"data={data}")["data"]
+    made = build(node)
+    assert (made.name, made.task) == (data, data)
+    for name, part in node["parts"].items():
+        assert part == composed("train", f"data={name}")["data"]
+        assert {"train", "val", "test"} <= set(made.splits(name))
+        assert part["task"] == data
+
+
 @pytest.mark.parametrize("data", SETS)
 def test_the_parts_of_every_set_share_no_picture(data: str, composed: Composed) -> None:
     """On the complete set, as its manifest lists it."""
@@ -170,7 +182,7 @@ def nodes(node: Any) -> Iterator[dict[str, Any]]:
 def test_keys_mirror_the_order_of_the_constructor(path: Path) -> None:
     for node in nodes(OmegaConf.to_container(OmegaConf.load(path), resolve=False)):
         known = list(inspect.signature(get_object(node["_target_"])).parameters)
-        places = [known.index(key) for key in node if not key.startswith("_")]
+        places = [known.index(key) for key in node if not key.startswith("_") and key != "defaults"]
         assert places == sorted(places), node["_target_"]
 
 

@@ -15,9 +15,14 @@ from fuse.data.sample import Split
 
 CARDS = sorted(path.stem for path in Path(CONF, "experiment").glob("*.yaml"))
 # What is as wide as its paper has it, or built for one size, and too heavy for a test.
-SMALLER = {"pix2pix_mfi_whu": ["model.fuser.depth=6", "model.patches.size=64"]}
+SMALLER = {
+    "pix2pix_mfi_whu": ["model.fuser.depth=6", "model.patches.size=64"],
+    "thermal_infrared": ["model.patches.size=112"],
+    "medical_harvard": ["model.patches.size=112"],
+}
 MADE = {("near", "far"): "synthetic", ("near", "mid", "far"): "synthetic_stack", ("ir", "vi"): "synthetic_infrared"}
 MADE |= {("ct", "mri"): "synthetic_ct_mri", ("pet", "mri"): "synthetic_pet_mri", ("spect", "mri"): "synthetic_pet_mri"}
+MADE |= {("other", "mri"): "synthetic_ct_mri"}
 
 
 def made(roles: list[str]) -> str:

@@ -10,6 +10,7 @@ from fuse import checkpoint, methods
 from fuse.data import io
 from fuse.data.sample import Sample
 from fuse.errors import InputError
+from fuse.models.conditional import Conditional
 from fuse.models.mffgan import Generator
 from fuse.models.pyramid import Laplacian
 
@@ -134,3 +135,14 @@ def test_noise_has_its_deviation_and_stretching_its_range(depth: torch.dtype) ->
     ramp = torch.tensor([[10, 20, 30]]).to(depth)[None, None]
     assert methods.stretched(ramp).flatten().tolist() == [0, round(full / 2), full]
     assert methods.stretched(flat).unique().tolist() == [0]
+
+
+def test_a_balance_by_name(tmp_path: Path) -> None:
+    node = {"_target_": "fuse.models.conditional.Conditional"}
+    checkpoint.save(tmp_path / "net", {"fuser": Conditional()}, {"fuser": node}, {}, {})
+    found, facts = methods.fuser(f"{tmp_path}/net@0.25", torch.device("cpu"))
+    assert (vars(found)["balance"], facts["balance"], facts["kind"]) == (0.25, 0.25, "checkpoint")
+    assert methods.resolve(f"{tmp_path}/net@1", torch.device("cpu")).name.endswith("net@1")
+    for given, words in (("average@0.5", "average has no balance to set"), (f"{tmp_path}/net@1.5", "must be from 0")):
+        with pytest.raises(InputError, match=words):
+            methods.fuser(given, torch.device("cpu"))

@@ -187,13 +187,7 @@ def loaded(name: str, wish: Wish) -> nn.Module:
     """
     fuser = methods.fuser(name, torch.device(wish.device))[0].eval()
     if wish.balance is not None:
-        if not hasattr(fuser, "balance"):
-            raise InputError(
-                f"--balance {wish.balance:g}: {name} has no balance to set; train one with model=conditional"
-            )
-        if not 0 <= wish.balance <= 1:
-            raise InputError(f"--balance {wish.balance:g}: must be from 0 to 1")
-        vars(fuser)["balance"] = wish.balance
+        methods.balance(fuser, name, wish.balance)
     return fuser
 
 

@@ -1,0 +1,121 @@
+"""Whole pictures a step: sizes, what is drawn, moved and exposed anew."""
+
+from typing import Any
+
+import pytest
+import torch
+
+from fuse.data.sample import Sample
+from fuse.data.whole import Whole, exposed, shifted
+from fuse.errors import InputError
+
+
+def scenes(*sizes: tuple[int, int]) -> list[Sample]:
+    generator = torch.Generator().manual_seed(0)
+    return [
+        Sample(
+            tuple(torch.randint(256, (1, 3, h, w), dtype=torch.uint8, generator=generator) for _ in range(2)),
+            None,
+            (str(number),),
+            ("ir", "vi"),
+        )
+        for number, (h, w) in enumerate(sizes)
+    ]
+
+
+def drawn(whole: Whole, step: int) -> Sample:
+    return whole(step, 0, torch.Generator().manual_seed(step))
+
+
+def test_sides_fit_and_never_exceed_the_largest() -> None:
+    whole = Whole(scenes((130, 200), (96, 96), (300, 140)), size=160, exposures=0)
+    assert (whole.windows, whole.batch, whole.size) == (3, 1, 160)
+    sizes = set()
+    for step in range(60):
+        sample = drawn(whole, step)
+        assert sample.roles == ("ir", "vi")
+        a, b = sample.sources
+        assert a.shape == b.shape
+        assert a.shape[:2] == (1, 1)
+        assert all(side % 32 == 0 and 96 <= side <= 160 for side in a.shape[-2:])
+        assert a.min() >= 0
+        assert a.max() <= 1
+        sizes.add(tuple(a.shape[-2:]))
+    assert len(sizes) > 3
+
+
+def test_a_step_is_the_same_again_and_no_other() -> None:
+    whole = Whole(scenes((200, 200)), size=160, moved=2)
+    once, twice, other = (drawn(whole, step).sources[0] for step in (5, 5, 6))
+    assert torch.equal(once, twice)
+    assert once.shape != other.shape or not torch.equal(once, other)
+
+
+def test_a_batch_has_one_frame() -> None:
+    """Stripes of a scene stay stripes of the same direction; none is stretched."""
+    whole = Whole(scenes((130, 200), (200, 130), (96, 300)), size=160, batch=4, exposures=0)
+    for step in range(20):
+        a, b = drawn(whole, step).sources
+        assert a.shape == b.shape
+        assert a.shape[:2] == (4, 1)
+        assert len({float(x.mean()) for x in a}) == 4
+    rings = ((torch.arange(200.0) - 100).square() + (torch.arange(200.0).view(-1, 1) - 100).square()).sqrt() < 60
+    disc = (rings * 255).to(torch.uint8).expand(1, 1, 200, 200)
+    wide = torch.zeros(1, 1, 100, 300, dtype=torch.uint8)
+    made = Whole([Sample((x, x), None, ("0",), ("a", "b")) for x in (wide, disc)], size=160, exposures=0)
+    cut = made.framed([disc.float() / 255], g(0), (96, 160))[0][0, 0]
+    across, down = (int((cut.amax(axis) > 0.5).sum()) for axis in (0, 1))
+    assert cut.shape == (96, 160)
+    assert across == pytest.approx(120 * 160 / 200, abs=3)
+    assert down <= 96 < 97
+
+
+def test_sources_change_places_and_half_of_the_scenes_are_moved() -> None:
+    dark = torch.zeros(1, 1, 128, 128, dtype=torch.uint8)
+    bright = dark + 200
+    whole = Whole([Sample((dark, bright), None, ("0",), ("a", "b"))], size=128, exposures=0, moved=4)
+    first = [float(drawn(whole, step).sources[0].mean()) > 0.5 for step in range(60)]
+    assert 15 < sum(first) < 45
+    ramp = torch.arange(128.0).expand(1, 1, 128, -1) / 255
+    seen = {float((a - b).mean() * 255) for a, b in (shifted([ramp, ramp], 4, g(s)) for s in range(80))}
+    assert {round(shift) for shift in seen} == set(range(-4, 5))
+    assert shifted([ramp, ramp], 4, g(0))[0].shape == (1, 1, 120, 120)
+
+
+def g(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def test_exposed_anew_in_8_bit() -> None:
+    ramp = torch.arange(256.0).view(1, 1, 16, 16) / 255
+    inverted, kinds = 0, set()
+    for seed in range(100):
+        made = exposed(ramp, g(seed))
+        levels = made * 255
+        torch.testing.assert_close(levels, levels.round(), atol=1e-4, rtol=0)
+        assert made.min() >= 0
+        assert made.max() <= 1
+        steps = made.flatten().diff()
+        assert bool((steps >= 0).all()) != bool((steps <= 0).all())  # brighter stays brighter, or the reverse of it
+        inverted += bool((steps <= 0).all())
+        kinds.add(round(float(levels.mean())))
+    assert 8 < inverted < 35
+    assert len(kinds) > 30
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"size": 90}, "size is at least 96"),
+        ({"batch": 0}, "batch and multiple at least 1"),
+        ({"exposures": 1.5}, "exposures between 0 and 1"),
+        ({"moved": -1}, "moved at least 0"),
+        ({"channels": 3}, "luma only"),
+        ({"moved": 30}, "of one size, of 156 at least"),
+    ],
+)
+def test_what_cannot_be(settings: dict[str, Any], words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        Whole(scenes((120, 160)), **settings)
+    with pytest.raises(InputError, match="no pictures"):
+        Whole([])

@@ -1,0 +1,166 @@
+"""Thermal and Medical: order, range and reach of the mixture, the label, silence, and what their losses ask for."""
+
+from itertools import permutations
+from pathlib import Path
+from typing import Any
+
+import claims
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from fuse import checkpoint, infer
+from fuse.data.sample import Sample
+from fuse.losses.metric import metric
+from fuse.models.medical import FAINT, Medical
+from fuse.models.thermal import Contrast, Thermal, asked, dimmed
+from fuse.steps import forward
+from fuse.train import recipe
+
+KINDS = [Thermal, Medical]
+
+
+def network(kind: type[Thermal] = Thermal, **settings: Any) -> Thermal:
+    torch.manual_seed(0)
+    made = claims.lively(kind(**settings), 1.5)
+    assert isinstance(made, Thermal)
+    return made
+
+
+def test_size() -> None:
+    assert claims.parameters(Thermal()) == claims.parameters(Medical()) == 232_770
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("count", [2, 3, 4])
+def test_no_bit_depends_on_the_order(kind: type[Thermal], count: int) -> None:
+    made, given = network(kind), claims.pictures(32, 64, count, batch=2)
+    with torch.no_grad():
+        fused = made(*given)
+        for order in permutations(given):
+            assert torch.equal(made(*order), fused)
+    assert (fused - torch.stack(given).mean(0)).std() > 0.01
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_nothing_comes_out_that_no_source_has(kind: type[Thermal]) -> None:
+    given = claims.pictures(64, 64, 3)
+    with torch.no_grad():
+        fused = network(kind)(*given)
+        assert torch.equal(network(kind)(given[0]), given[0])
+    low, high = torch.stack(given).aminmax(dim=0)
+    assert ((fused >= low - 1e-6) & (fused <= high + 1e-6)).all()
+
+
+def test_use() -> None:
+    claims.fits_any_size(network())
+    claims.is_settled(network(), 32, 64)
+
+
+def test_saved_and_learning_everywhere(tmp_path: Path) -> None:
+    made, given = network(balance=0.25), claims.pictures(64, 64)
+    node = {"_target_": "fuse.models.thermal.Thermal", "balance": 0.25}
+    checkpoint.save(tmp_path / "saved", {"fuser": made}, {"fuser": node}, {}, {})
+    loaded, _ = checkpoint.load(tmp_path / "saved")
+    assert torch.equal(loaded(*given), made(*given))
+    claims.learns_everywhere(made, made.scores(torch.cat(given, 1), torch.full((1, 1), 0.25)))
+
+
+def test_tiles() -> None:
+    claims.tiles_like_whole(network(), 32, 1056, 64)
+
+
+def test_its_margin_is_how_far_it_sees() -> None:
+    """Along a strip: what a pixel in its middle changes."""
+    made, given = network().double(), [x.double() for x in claims.pictures(32, 736)]
+    with torch.no_grad():
+        before = made(*given)
+        given[0][..., 16, 368] += 0.5
+        changed = ((made(*given) - before).abs().amax((0, 1, 2)) > 1e-13).nonzero() - 368
+    assert 160 < int(changed.abs().max()) <= Thermal.margin
+
+
+def test_the_label_matters_and_every_picture_in_training_has_its_own() -> None:
+    given = claims.pictures(32, 32, batch=3)
+    with torch.no_grad():
+        assert not torch.allclose(network(balance=0)(*given), network(balance=1)(*given), atol=1e-3)
+        fused, sample = forward(network().train(), Sample(tuple(given)))
+        share = sample.inside["balance"]
+        for i in range(3):
+            alone = network(balance=float(share[i]))(*(x[i : i + 1] for x in given))
+            torch.testing.assert_close(alone, fused[i : i + 1], rtol=1e-4, atol=1e-5)
+    assert len(share.unique()) == 3
+    torch.testing.assert_close(share + sample.inside["rest"], torch.ones(3, 1, 1, 1))
+    with pytest.raises(ValueError, match=r"balance=-1: must be from 0 to 1"):
+        Thermal(-1)
+
+
+def test_contrast_by_hand() -> None:
+    torch.manual_seed(0)
+    made, mean, deviation, label = Contrast(3, 2), torch.rand(1, 1, 6, 6), torch.randn(2, 1, 6, 6), torch.ones(2, 1)
+    w = made.state_dict()
+    w["label.weight"].copy_(torch.tensor([1.0, 0, 0, 0, 2, 0]).view(6, 1))
+    w["label.bias"].copy_(torch.tensor([0.0, 0, 1, 0, 0, 0]))
+    energies = F.conv2d(F.pad(mean + deviation, (2,) * 4, mode="replicate"), w["filters.weight"]).abs()
+    seen = torch.cat([energies, mean.expand(2, -1, -1, -1), deviation], 1)
+    plain = F.conv2d(seen, w["mix.weight"], w["mix.bias"], stride=2)
+    factors, added = torch.tensor([2.0, 1, 2]).view(3, 1, 1), torch.tensor([0.0, 2, 0]).view(3, 1, 1)
+    torch.testing.assert_close(made(mean, deviation, label), plain * factors + added)
+
+
+def test_silent_sources_have_no_say() -> None:
+    a, b = claims.pictures(32, 32)
+    a[..., :8], b[..., :16] = 0, 0
+    with torch.no_grad():
+        fused = network(Medical)(a, b)
+        assert torch.equal(fused[..., :8], torch.zeros(1, 1, 32, 8))
+        assert torch.equal(fused[..., 8:16], a[..., 8:16])
+        even = Medical().mixed(torch.cat([a, b], 1), torch.zeros(1, 2, 32, 32))[..., 16:]
+    one, two = a[..., 16:] / (a[..., 16:] + FAINT), b[..., 16:] / (b[..., 16:] + FAINT)
+    torch.testing.assert_close(even, (one * a[..., 16:] + two * b[..., 16:]) / (one + two))
+
+
+def test_colours_outside_the_structural_picture_stay() -> None:
+    generator = torch.Generator().manual_seed(0)
+    pet = torch.randint(256, (1, 3, 32, 32), generator=generator, dtype=torch.uint8)
+    mri = torch.randint(1, 256, (1, 1, 32, 32), generator=generator, dtype=torch.uint8)
+    mri[..., :16], pet[..., :4], pet[..., 28:] = 0, 0, 0
+    fused = infer.fuse(network(Medical), [pet, mri])
+    assert torch.equal(fused[..., :16], pet[..., :16])
+    assert torch.equal(fused[..., 28:], mri[..., 28:].expand(-1, 3, -1, -1))
+
+
+def labelled(*balance: float) -> tuple[Tensor, Sample]:
+    fused, a, b = claims.pictures(96, 96, 3, batch=len(balance))
+    return fused, Sample((a, b), inside={"balance": torch.tensor(balance).view(-1, 1, 1, 1)})
+
+
+def test_what_is_asked_for_follows_the_label() -> None:
+    fused, sample = labelled(0, 1, 0.5, 0.25)
+    plain = [
+        metric(fused[i : i + 1], Sample(tuple(x[i : i + 1] for x in sample.sources)), "ssim_min").item()
+        for i in range(4)
+    ]
+    wanted = sum(weight * value for weight, value in zip((2, 6, 3, 2.5), plain, strict=True)) / 4
+    assert asked(fused, sample, "ssim_min", similar=2, even=3, distinct=6).item() == pytest.approx(wanted, rel=1e-5)
+
+
+def test_dimmed_by_hand() -> None:
+    a, b, fused = torch.zeros(3, 1, 1, 10, 10)
+    a[..., 0, 0], fused[..., 0, 0] = 1, 0.25  # the one bright place of a; b has none
+    fused[..., 5, 5] = 1
+    assert dimmed(fused, Sample((a, b))).item() == pytest.approx(0.75 / 2)
+    assert dimmed(a, Sample((a, b))).item() == 0
+
+
+@pytest.mark.parametrize("name", ["thermal", "medical"])
+def test_its_recipe_moves_it(composed: Any, name: str) -> None:
+    cfg = composed("train", f"model={name}", f"loss={name}", "data=synthetic_infrared")
+    made = (Medical if name == "medical" else Thermal)()
+    fused, sample = forward(made, Sample(tuple(claims.pictures(96, 96)), roles=("ir", "vi")))
+    total, terms = recipe(cfg["loss"])(fused, sample)
+    assert terms.keys() >= {"edges", "information", "structure", "differences"}
+    total.backward()
+    assert all(p.grad is None or p.grad.isfinite().all() for p in made.parameters())
+    assert made.score.get_parameter("weight").grad.abs().max() > 0
