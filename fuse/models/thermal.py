@@ -19,6 +19,7 @@ WIDTHS = (20, 32, 48, 64, 80)  # channels at a half, a quarter, ... and a thirty
 DEPTHS = (1, 1, 2, 2, 2)  # stages per size on the way down; one each on the way up
 ENERGIES = 6  # filters whose responses are taken without their sign
 GAIN = 4.0  # deviations from the mean are a tenth
+LARGEST = 8.0  # score; where the choice is hard nothing more is learned, and once it was so everywhere
 
 
 class Contrast(nn.Module):
@@ -99,7 +100,7 @@ class Thermal(nn.Module):
         return in_any_order(powers * stack) / in_any_order(powers)
 
     def scores(self, stack: Float[Tensor, "b n h w"], balance: Float[Tensor, "b 1"]) -> Float[Tensor, "b n h w"]:
-        """One score per source and pixel; a source's own place among the others does not matter."""
+        """One score per source and pixel, from -8 to 8; a source's own place among the others does not matter."""
         count = stack.shape[1]
         label = (2 * balance - 1).repeat_interleave(count, 0)
         mean = in_any_order(stack) / count
@@ -116,7 +117,7 @@ class Thermal(nn.Module):
         x = features.pop()
         for enlarge, block in zip(self.enlarge[::-1], self.up[::-1], strict=True):
             x = block(F.interpolate(enlarge(x), scale_factor=2) + features.pop())
-        return F.pixel_shuffle(self.score(x), 2).view(stack.shape)
+        return LARGEST * (F.pixel_shuffle(self.score(x), 2).view(stack.shape) / LARGEST).tanh()
 
 
 def asked(
