@@ -7,6 +7,7 @@ import struct
 import warnings
 import zlib
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from functools import lru_cache, partial
 
 import numpy as np
@@ -107,13 +108,11 @@ def readings(data: Callable[[], bytes], whole: Callable[[], bytes], want: Pictur
         found.append(Picture(seen[..., None] if seen.ndim == 2 else seen[..., ::-1], tolerance=3))
     logging.getLogger("tifffile").setLevel(logging.CRITICAL)
     try:
-        with tifffile.TiffFile(io.BytesIO(data())) as file:
+        with suppress(Exception), tifffile.TiffFile(io.BytesIO(data())) as file:  # damaged files end it in many ways
             page = file.pages[0]
             if 0 < int(np.prod(page.shape)) < SMALL:
                 pixels = page.asarray()
                 found.append(Picture(pixels[..., None] if pixels.ndim == 2 else pixels))
-    except Exception:
-        found += []
     finally:
         logging.getLogger("tifffile").setLevel(logging.NOTSET)
     return found
