@@ -18,7 +18,8 @@ from fuse.models.focus import Fine, Stack, Wide, compared, in_any_order
 WIDTHS = (20, 32, 48, 64, 80)  # channels at a half, a quarter, ... and a thirty-second of the size
 DEPTHS = (1, 1, 2, 2, 2)  # stages per size on the way down; one each on the way up
 ENERGIES = 6  # filters whose responses are taken without their sign
-GAIN = 4.0  # deviations from the mean are a tenth
+FAINT = 2 / 255  # difference of sources at which it hardly matters which one is taken
+EVEN = 0.02  # weight that a source has at least before anything is learned
 LARGEST = 8.0  # score; where the choice is hard nothing more is learned, and once it was so everywhere
 
 
@@ -58,10 +59,11 @@ class Thermal(nn.Module):
     F = sum_n w_n x_n, w the soft-max over the sources of its scores: F lies between the darkest and the brightest
     source at every pixel, the order of the sources does not matter, and any number of them works. `balance` in [0, 1]
     is set in use (`fuse --balance`): 0 stays as similar as possible to all sources, 1 brings out what tells them apart.
-    While training, every picture draws its own, found inside as `balance` and `rest` = 1 - balance.
+    While training, every picture draws its own (0 and 1 one time in six each, else any), found inside as `balance`.
     """
 
-    channels, luma, multiple, margin = 1, "full", 32, 320
+    channels, luma, multiple, margin = 1, "full", 32, None
+    everywhere = "takes mean and deviation from whole pictures"
 
     def __init__(self, balance: float = 0.5) -> None:
         """
@@ -77,7 +79,8 @@ class Thermal(nn.Module):
         self.down = nn.ModuleList(nn.Sequential(*(stage(i) for _ in range(count))) for i, count in enumerate(DEPTHS))
         self.enlarge = nn.ModuleList(nn.Conv2d(b, a, 1) for a, b in pairwise(WIDTHS))
         self.up = nn.ModuleList(stage(i) for i in range(len(WIDTHS) - 1))
-        self.score = nn.Conv2d(WIDTHS[0], 4, 3, padding=1)
+        self.score = nn.Conv2d(WIDTHS[0], 4, 3, padding=1, bias=False)
+        self.lead = nn.Parameter(torch.tensor([0.5, 0.5]))
         self.to(memory_format=torch.channels_last)  # convolutions of few channels are up to five times faster so
 
     def forward(
@@ -85,14 +88,14 @@ class Thermal(nn.Module):
     ) -> Float[Tensor, "b 1 h w"] | tuple[Float[Tensor, "b 1 h w"], dict[str, Tensor]]:
         """Fused luma in [0, 1], sides multiples of 32; in training also the labels drawn."""
         count = sources[0].shape[0]
-        balance = torch.rand(count, 1) if self.training else torch.full((count, 1), self.balance)
+        drawn = (1.5 * torch.rand(count, 1) - 0.25).clamp(0, 1) if self.training else None
+        balance = torch.full((count, 1), self.balance) if drawn is None else drawn
         balance = balance.to(sources[0])
         stack = torch.cat(sources, 1)
         fused = self.mixed(stack, self.scores(stack, balance)) if len(sources) > 1 else stack
         if not self.training:
             return fused
-        share = balance[..., None, None]
-        return fused, {"balance": share, "rest": 1 - share}
+        return fused, {"balance": balance[..., None, None]}
 
     def mixed(self, stack: Float[Tensor, "b n h w"], scores: Float[Tensor, "b n h w"]) -> Float[Tensor, "b 1 h w"]:
         """sum_n e^s_n x_n / sum_n e^s_n, no bit of which depends on the order of the sources."""
@@ -100,12 +103,21 @@ class Thermal(nn.Module):
         return in_any_order(powers * stack) / in_any_order(powers)
 
     def scores(self, stack: Float[Tensor, "b n h w"], balance: Float[Tensor, "b 1"]) -> Float[Tensor, "b n h w"]:
-        """One score per source and pixel, from -8 to 8; a source's own place among the others does not matter."""
+        """One score per source and pixel, from -8 to 8; a source's own place among the others does not matter.
+
+        What the U-Net sees are square roots, so that night has contrast too, less the mean of the whole scene and
+        divided by its deviation. `distinct` leads as far as the label says: from the start not at 0, and all at 1.
+        """
         count = stack.shape[1]
-        label = (2 * balance - 1).repeat_interleave(count, 0)
-        mean = in_any_order(stack) / count
-        deviation = GAIN * (stack - mean).flatten(0, 1).unsqueeze(1)
-        scene = GAIN * (mean - 0.5)
+        label = 2 * balance - 1
+        total = in_any_order(stack)
+        lead = (self.lead[0] + self.lead[1] * label)[..., None, None] * distinct(stack, total)
+        seen = stack.clamp_min(0).sqrt()
+        mean = in_any_order(seen) / count
+        middle = level(mean, total)
+        spread = level(in_any_order((seen - middle).square()) / count, total).sqrt().clamp_min(FAINT)
+        scene, deviation = (mean - middle) / spread, ((seen - mean) / spread).flatten(0, 1).unsqueeze(1)
+        label = label.repeat_interleave(count, 0)
         features = list[Stack]()
         for size, (enter, blocks) in enumerate(zip(self.enter, self.down, strict=True)):
             if size:
@@ -117,7 +129,27 @@ class Thermal(nn.Module):
         x = features.pop()
         for enlarge, block in zip(self.enlarge[::-1], self.up[::-1], strict=True):
             x = block(F.interpolate(enlarge(x), scale_factor=2) + features.pop())
-        return LARGEST * (F.pixel_shuffle(self.score(x), 2).view(stack.shape) / LARGEST).tanh()
+        return LARGEST * ((F.pixel_shuffle(self.score(x), 2).view(stack.shape) + lead) / LARGEST).tanh()
+
+
+def level(x: Float[Tensor, "b 1 h w"], total: Float[Tensor, "b 1 h w"]) -> Float[Tensor, "b 1 1 1"]:
+    """Mean over the picture, places left out where all sources are 0."""
+    shown = (total > 0).to(x)
+    return (x * shown).sum((2, 3), keepdim=True) / shown.sum((2, 3), keepdim=True).clamp_min(1)
+
+
+def distinct(stack: Float[Tensor, "b n h w"], total: Float[Tensor, "b 1 h w"]) -> Float[Tensor, "b n h w"]:
+    """Scores of the mixture in which every source is what the result has beside the others, as SCD wants it.
+
+    Of two sources: F = a + b - c, c the mean of both pictures, cut to between a and b. As a weight of a that is
+    t = (a - c) / (a - b), cut to 0.02 .. 0.98, and the scores of a and b are log(t / (1 - t)) / 2 and its negative;
+    of more sources, b is the mean of the others.
+    """
+    count = stack.shape[1]
+    pivot = level(total, total) / count
+    apart = stack - (total - stack) / (count - 1)
+    share = ((stack - pivot) * apart + FAINT**2 / 2) / (apart.square() + FAINT**2)
+    return share.clamp(EVEN, 1 - EVEN).logit() / 2
 
 
 def asked(

@@ -88,19 +88,28 @@ def g(seed: int) -> torch.Generator:
 
 def test_exposed_anew_in_8_bit() -> None:
     ramp = torch.arange(256.0).view(1, 1, 16, 16) / 255
-    inverted, kinds = 0, set()
+    nights, kinds = 0, set()
     for seed in range(100):
-        made = exposed(ramp, g(seed))
-        levels = made * 255
+        levels = exposed(ramp, g(seed)).flatten() * 255
         torch.testing.assert_close(levels, levels.round(), atol=1e-4, rtol=0)
-        assert made.min() >= 0
-        assert made.max() <= 1
-        steps = made.flatten().diff()
-        assert bool((steps >= 0).all()) != bool((steps <= 0).all())  # brighter stays brighter, or the reverse of it
-        inverted += bool((steps <= 0).all())
+        assert levels.min() >= 0
+        assert levels.max() <= 255
+        assert (levels.diff() > -1e-3).all()  # brighter stays brighter
+        low, high = (levels[127] - levels[0]).item(), (levels[255] - levels[128]).item()
+        nights += low < 0.4 * high  # the darker half has far less than half of the range
         kinds.add(round(float(levels.mean())))
-    assert 8 < inverted < 35
+    assert 25 < nights < 65
     assert len(kinds) > 30
+
+
+def test_night_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All draws 0: power 1/sqrt 2, gain 1, no offset below 1 - 1, the knee at the median, a tenth of the slope."""
+    monkeypatch.setattr("fuse.data.whole.chance", lambda _: 0.0)
+    picture = torch.tensor([0.2, 0.2, 0.5, 0.8, 1.0]).view(1, 1, 1, 5)
+    knee = 0.5 * 0.999
+    bent = torch.tensor([0.02, 0.02, 0.05, 0.08, 0.1]) + 0.9 * (picture.flatten() - knee).clamp_min(0) / (1 - knee)
+    wanted = (bent**0.5**0.5 * 255).round() / 255
+    torch.testing.assert_close(exposed(picture, g(0)).flatten(), wanted)
 
 
 @pytest.mark.parametrize(
