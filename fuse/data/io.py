@@ -16,7 +16,8 @@ from torch import Tensor
 from fuse.data import medical
 from fuse.errors import InputError
 
-cv2.utils.logging.setLogLevel(0)  # also where another module was the first to import OpenCV
+# also where another module was the first to import OpenCV; the name is that of OpenCV 4, the place that of 5
+(getattr(cv2, "setLogLevel", None) or cv2.utils.logging.setLogLevel)(0)
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp")
 LOSSLESS = {".jpg": [cv2.IMWRITE_JPEG_QUALITY, 95], ".jpeg": [cv2.IMWRITE_JPEG_QUALITY, 95]}
 LOSSLESS[".webp"] = [cv2.IMWRITE_WEBP_QUALITY, 101]  # above 100 OpenCV writes WebP without loss
