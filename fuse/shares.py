@@ -34,16 +34,20 @@ def share(protocol: Protocol, batch: int) -> Protocol:
     rows, rank = batch // count, dist.get_rank()
 
     def step(sample: Sample, number: int, generator: torch.Generator) -> dict[str, Tensor]:
-        mine = slice(rank * rows, (rank + 1) * rows)
-        reference = None if sample.reference is None else sample.reference[mine]
-        sample = sample._replace(sources=tuple(x[mine] for x in sample.sources), reference=reference)
         with Whole(rows, rank, count):
-            terms = protocol(sample, number, generator)
+            terms = protocol(portion(sample, rank, rows), number, generator)
         values = torch.stack([value.float() for value in terms.values()])
         ranks.average([values])
         return dict(zip(terms, values.unbind(), strict=True))
 
     return step
+
+
+def portion(sample: Sample, number: int, rows: int) -> Sample:
+    """The portion of that number, from 0, of a batch that is divided into portions of `rows` pictures."""
+    mine = slice(number * rows, (number + 1) * rows)
+    reference = None if sample.reference is None else sample.reference[mine]
+    return sample._replace(sources=tuple(x[mine] for x in sample.sources), reference=reference)
 
 
 class Whole(TorchFunctionMode):

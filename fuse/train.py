@@ -20,6 +20,7 @@ from fuse.data.sample import Sample, Split, enlarged
 from fuse.errors import InputError
 from fuse.log import Log
 from fuse.metrics import METRICS
+from fuse.parts import Parts
 from fuse.shares import share
 from fuse.steps import Loss, Term, Terms
 from fuse.update import Autocast, Update, follow, interruptible, pick
@@ -73,7 +74,7 @@ def run(cfg: dict[str, Any], out: Path) -> float | None:
         raise InputError(f"run.objective={settings.objective} needs a reference, which {data.name} lacks; name another")
 
     cut = build(model["patches"], samples=Split(data, "train"), channels=facts.channels, luma=facts.luma, device=device)
-    protocol = share(protocol, cut.batch)
+    protocol = Parts(share(protocol, cut.batch), update, forward)
     watched = list(itertools.islice(data.samples("val"), settings.val_pairs))
     kept = networks | {"fuser": average} | ({"iterate": fuser} if settings.ema else {})
     card = {"fuser": model["fuser"], "data": cfg["data"], "version": fuse.__version__}

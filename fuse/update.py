@@ -35,6 +35,9 @@ class Update:
     Of several processes that train together, all take the step that the mean of their gradients makes.
     The check stays on the device: after the first bad loss the optimisers are told to leave all weights as they are,
     and the loop finds out when it next reads the terms. `norms` are the gradient norms of the last updates.
+
+    Where memory does not suffice for a batch (`fuse.parts`), gradients are means over `parts` runs of the protocol,
+    each on its part: of all calls since `begin`, only the one after those `made` counts, until `step` makes it.
     """
 
     def __init__(
@@ -43,14 +46,34 @@ class Update:
         self.optimisers, self.clip = optimisers, clip
         self.bad = torch.zeros((), device=device)
         self.norms: dict[str, Tensor] = {}
+        self.parts, self.made, self.called = 1, 0, 0
+        self.gathered: list[tuple[str, Tensor]] = []  # of the parts so far
+        self.moving = False  # an optimiser is at work; if it fails then, weights may be half changed
 
     def __call__(self, name: str, loss: Tensor) -> None:
-        optimiser = self.optimisers[name]
-        optimiser.zero_grad(set_to_none=True)
+        self.called += 1
+        if self.called != self.made + 1:
+            return
+        if not self.gathered:
+            self.optimisers[name].zero_grad(set_to_none=True)
         with record_function("fuse.backward"):
-            loss.backward()
+            (loss if self.parts == 1 else loss / self.parts).backward()
+        self.gathered.append((name, loss.detach()))
+        if self.parts == 1:
+            self.step()
+
+    def begin(self, part: int) -> None:
+        """The protocol begins with that part, from 0, of a batch of which `made` updates are made."""
+        self.called = 0
+        del self.gathered[part:]
+
+    def step(self) -> None:
+        """Make the update whose gradients all parts have gathered."""
+        name, losses = self.gathered[0][0], [loss for _, loss in self.gathered]
         with record_function("fuse.optimiser"):
-            self._step(name, optimiser, loss)
+            self._step(name, self.optimisers[name], losses[0] if len(losses) == 1 else torch.stack(losses).mean())
+        self.gathered.clear()
+        self.made += 1
 
     def _step(self, name: str, optimiser: torch.optim.Optimizer, loss: Tensor) -> None:
         parameters = [p for group in optimiser.param_groups for p in group["params"] if p.grad is not None]
@@ -65,7 +88,9 @@ class Update:
             vars(optimiser)["found_inf"] = self.bad  # the switch that gradient scalers use
         elif self.bad:  # optimisers without the switch cost a wait for the device
             return
+        self.moving = True
         optimiser.step()
+        self.moving = False
 
 
 def follow(average: nn.Module, network: nn.Module, decay: float) -> None:
