@@ -1,20 +1,24 @@
 """Whole pictures through a fuser: range, padding, tiles, colour; what goes in as stored comes out as stored."""
 
 import inspect
+import logging
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fuse.data import color
-from fuse.errors import InputError
+from fuse.errors import InputError, ran_out
 from fuse.order import summed
 
+log = logging.getLogger(__name__)
+Made = TypeVar("Made")
 Policy = Literal["mix", "first", "grey"] | int  # where colour comes from, see `chroma_of` and `recoloured`
 FOLLOWS = 4  # radius of the window in which a result is compared with its sources
 TILE_ABOVE = 2**21  # pixels; larger pictures are tiled where the fuser says how far it sees
+LEAST = 128  # side of the smallest tiles that are tried when memory runs out
 
 
 class Traits(NamedTuple):
@@ -49,12 +53,13 @@ def fuse(
 
     Selecting fusers mix the stored pixels themselves. Luma fusers work on luma; chroma follows by the distance-from-
     grey rule. `tile` is the side of the squares large pictures are cut into (None: whole up to 2 megapixels, then
-    1024); the result does not depend on it beyond float32 rounding. `device`: where it is computed (None: where the
-    fuser's parameters are). Floats are clipped to [0, 1]; `fuse.photos.stack` takes others too.
+    1024; smaller ones where memory runs out, see `fitted`); the result does not depend on it beyond float32 rounding.
+    `device`: where it is computed (None: where the fuser's parameters are). Floats are clipped to [0, 1];
+    `fuse.photos.stack` takes others too.
 
     Raises:
-        InputError: no sources, sources that differ in size or depth or are no numbers, or a fuser that cannot take
-            so many.
+        InputError: no sources, sources that differ in size or depth or are no numbers, a fuser that cannot take so
+            many, or too little memory.
     """
     if not sources:
         raise InputError("there is nothing to fuse; give two or more pictures")
@@ -71,11 +76,52 @@ def fuse(
     if depth.is_floating_point and not all(bool(torch.isfinite(x).all()) for x in sources):
         raise InputError("a picture has pixels that are not numbers; find out where they come from before fusing")
     device = device or next((p.device for p in fuser.parameters()), torch.device("cpu"))
-    with torch.inference_mode():
-        fused = joined(
-            fuser, [x.to(device) for x in sources], white, run=lambda fuser, inputs: whole(fuser, inputs, tile)
-        ).pixels
-    return (fused.clamp(0, 1) if depth.is_floating_point else fused).cpu()
+
+    def in_tiles(side: int | None) -> Tensor:
+        with torch.inference_mode():
+            return joined(
+                fuser, [x.to(device) for x in sources], white, run=lambda fuser, inputs: whole(fuser, inputs, side)
+            ).pixels.cpu()
+
+    height, width = sources[0].shape[-2:]
+    side = tile or (None if height * width <= TILE_ABOVE else 1024)
+    fused = fitted(in_tiles, side, fuser, (height, width), device)
+    return fused.clamp(0, 1) if depth.is_floating_point else fused
+
+
+def fitted(
+    run: Callable[[int | None], Made],
+    tile: int | None,
+    fuser: nn.Module,
+    size: tuple[int, int],
+    device: torch.device | str,
+) -> Made:
+    """`run(tile)`, which fuses pictures of `size` in tiles (None: whole). While memory runs out it is run again with
+    tiles of half the side, down to 128 pixels, each time with a warning.
+
+    Raises:
+        InputError: not even these fit, or the fuser must see the whole picture.
+    """
+    facts, (height, width) = traits(fuser), size
+    while True:
+        try:
+            return run(tile)
+        except (RuntimeError, MemoryError) as problem:
+            if not ran_out(problem):
+                raise
+        if torch.device(device).type == "cuda":
+            torch.cuda.empty_cache()
+        side = min(tile or max(size), max(size))
+        what = f"memory of {device} ran out when {type(fuser).__name__} fused {width}x{height} pixels"
+        advice = f"{'' if torch.device(device).type == 'cpu' else 'use the cpu as device, '}take another method or "
+        advice += "smaller pictures, or free memory"
+        if facts.margin is None or facts.resizes:
+            why = f" ({facts.everywhere})" if facts.everywhere else ""
+            raise InputError(f"{what}, which it must see as a whole{why}; {advice}")
+        if side <= LEAST:
+            raise InputError(f"{what} in tiles of {side}, and smaller ones are not tried; {advice}")
+        tile = max(LEAST, side // 2)
+        log.warning("%s%s; now in tiles of %d", what, f" in tiles of {side}" if side < max(size) else "", tile)
 
 
 class Joined(NamedTuple):

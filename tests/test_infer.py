@@ -352,3 +352,42 @@ def test_traits_have_defaults() -> None:
     assert infer.traits(Coarse()) == infer.Traits(1, "full", False, 0, 4)
     assert infer.traits(FusionNet()).channels == 3
     assert infer.traits(Generator()).luma == "limited"
+
+
+class Greedy(nn.Module):
+    """A local fuser whose memory holds pictures of so many pixels a side; it sees `margin` far, or everything."""
+
+    def __init__(self, most: int, margin: int | None) -> None:
+        super().__init__()
+        self.most, self.margin = most, margin
+
+    def forward(self, *sources: Tensor) -> Tensor:
+        if max(sources[0].shape[-2:]) > self.most:
+            torch.empty(2**50)
+        return F.avg_pool2d(F.pad(torch.stack(sources).mean(0), [1] * 4, mode="replicate"), 3, 1)
+
+
+@pytest.mark.parametrize(("size", "most", "sides"), [(600, 310, [300]), (600, 200, [300, 150]), (300, 150, [150, 128])])
+def test_tiles_become_smaller_while_memory_runs_out(
+    size: int, most: int, sides: list[int], caplog: pytest.LogCaptureFixture
+) -> None:
+    sources = pair(1, 40, size)
+    expected = infer.fuse(Greedy(10**6, 1), sources)
+    assert caplog.messages == []
+    assert torch.equal(infer.fuse(Greedy(most, 1 if most != 150 else 11), sources), expected)
+    words = [f"memory of cpu ran out when Greedy fused {size}x40 pixels"] * len(sides)
+    words[1:] = [f"{word} in tiles of {side}" for word, side in zip(words[1:], sides, strict=False)]
+    assert caplog.messages == [f"{word}; now in tiles of {side}" for word, side in zip(words, sides, strict=True)]
+
+
+@pytest.mark.parametrize(
+    ("margin", "tile", "words"),
+    [
+        (None, None, "fused 600x40 pixels, which it must see as a whole; take another method or smaller pictures"),
+        (1, None, "fused 600x40 pixels in tiles of 128, and smaller ones are not tried; take another"),
+        (1, 100, "fused 600x40 pixels in tiles of 100, and"),
+    ],
+)
+def test_what_memory_never_suffices_for_is_told(margin: int | None, tile: int | None, words: str) -> None:
+    with pytest.raises(InputError, match=f"memory of cpu ran out when Greedy {words}"):
+        infer.fuse(Greedy(0, margin), pair(1, 40, 600), tile=tile)

@@ -37,22 +37,44 @@ def fuse_frames(
 
     `color` says where colour comes from: `mix` (of luma methods chroma by its distance from grey, else as the method
     gives it), `grey`, or the number of a frame (`first` is 0). `progress` is told tiles done and tiles in all. `plan`:
-    None makes one. A selecting fuser of two in a stack of more enters by a tournament, see `tournament`.
+    None makes one; where memory runs out all the same, tiles become smaller (`infer.fitted`). A selecting fuser of two
+    in a stack of more enters by a tournament, see `tournament`.
 
     `chosen`: of selecting fusers the frame of the largest weight; of others the frame that the result follows, see
     `followed`. Where several are equal, the first.
 
     Raises:
-        InputError: fewer than two frames, a fuser that cannot take so many, a limit that does not allow it, a policy
-            that names no frame, or a result that is no number.
+        InputError: fewer than two frames, a fuser that cannot take so many, a limit or a device that does not allow it,
+            a policy that names no frame, or a result that is no number.
     """
     check(fuser, len(frames))
-    facts, (height, width) = infer.traits(fuser), frames.size
+    height, width = frames.size
     channels = 3 if frames.coloured else 1
     plan = plan or memory.plan(
         fuser, len(frames), height, width, channels, frames.depth, limit, frames.masked, device=device
     )
-    step = max(height, width) if plan.tile is None else memory.on(plan.tile, facts.multiple)
+    return infer.fitted(
+        lambda side: in_tiles(fuser, frames, side, device, color, progress, want_map),
+        plan.tile,
+        fuser,
+        frames.size,
+        device,
+    )
+
+
+def in_tiles(
+    fuser: nn.Module,
+    frames: Frames,
+    side: int | None,
+    device: torch.device | str,
+    color: infer.Policy,
+    progress: Callable[[int, int], None] | None,
+    want_map: bool,
+) -> Result:
+    """The same with tiles of that side; None is the whole picture."""
+    facts, (height, width) = infer.traits(fuser), frames.size
+    channels = 3 if frames.coloured else 1
+    step = max(height, width) if side is None else memory.on(side, facts.multiple)
     margin = memory.margin_of(fuser, infer.FOLLOWS if want_map and not facts.selects else 0)
     pixels = torch.empty(1 if color == "grey" else channels, height, width, dtype=frames.depth)
     chosen = torch.empty(1, height, width, dtype=torch.uint8 if len(frames) <= 256 else torch.int16)

@@ -12,6 +12,7 @@ from fuse import infer
 from fuse.errors import InputError
 from fuse.methods import RULES
 from fuse.models import fusiongan, mffgan
+from fuse.models.average import Average
 from fuse.models.densefuse import DenseFuse
 from fuse.models.gff import Gff
 from fuse.models.ifcnn import IFCNN
@@ -235,6 +236,20 @@ def test_tiles_done_are_told() -> None:
             frames.add(picture)
         stack.fuse_frames(Given(0.5), frames, 2**40, progress=lambda *x: told.append(x), plan=Plan(16, False, 0))
     assert told == [(number, 6) for number in range(1, 7)]
+
+
+def test_tiles_become_smaller_while_memory_runs_out(caplog: pytest.LogCaptureFixture) -> None:
+    class Greedy(Average):
+        def forward(self, *sources: Tensor) -> Tensor:
+            if max(sources[0].shape[-2:]) > 200:
+                torch.empty(2**50)
+            return super().forward(*sources)
+
+    pictures = scene(2, 3, 300, 260)
+    assert same(fused(Greedy(), pictures, Plan(256, False, 0)), fused(Average(), pictures))
+    assert caplog.messages == [
+        "memory of cpu ran out when Greedy fused 260x300 pixels in tiles of 256; now in tiles of 128"
+    ]
 
 
 def test_pairs_meet_in_a_tournament() -> None:
