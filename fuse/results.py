@@ -15,9 +15,10 @@ Rows = dict[str, dict[str, dict[str, float]]]  # method -> pair -> metric -> val
 
 
 class Results:
-    """The rows of one evaluation in a folder: those an earlier, identical call left there, and new ones.
+    """The rows of one evaluation in a folder: those an earlier call left there, and new ones.
 
-    `asked` is all that makes the evaluation what it is; it stands in `evaluation.json`.
+    `asked` is all that makes the evaluation what it is; it stands in `evaluation.json`. A later call may name further
+    methods, and only those are judged; what was judged before must still be named, and be the same.
 
     Raises:
         InputError: the folder holds another evaluation, which would be lost.
@@ -28,8 +29,11 @@ class Results:
         table, marker = folder / "results.csv", folder / "evaluation.json"
         text = json.dumps({"metrics": self.names, **asked}, indent=1)
         if table.exists() or marker.exists():
-            if not marker.exists() or marker.read_text() != text:
-                raise InputError(f"{folder} holds another evaluation; choose another out=, or delete that one")
+            if told := differences(marker, json.loads(text)):
+                raise InputError(
+                    f"{folder} holds another evaluation, with other {', '.join(told)}; choose another out=, or delete "
+                    "that one"
+                )
             self._read(table)
         write_bytes(marker, text.encode())
         lines = [self._line(method, pair, row) for method, pairs in self.rows.items() for pair, row in pairs.items()]
@@ -68,3 +72,13 @@ class Results:
         line = io.StringIO(newline="")
         csv.writer(line, lineterminator="\n").writerow(cells)
         return line.getvalue()
+
+
+def differences(marker: Path, asked: Mapping[str, Any]) -> list[str]:
+    """In what an evaluation differs from the one that a folder holds; further methods are no difference."""
+    if not marker.exists():
+        return ["or unknown settings"]
+    held = json.loads(marker.read_text())
+    told = [name for name in {**held, **asked} if name != "methods" and held.get(name) != asked.get(name)]
+    new, old = asked.get("methods", {}), held.get("methods", {})
+    return told + [f"method {name}" for name in old if old[name] != new.get(name)]

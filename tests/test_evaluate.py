@@ -166,6 +166,30 @@ def test_an_evaluation_cut_off_goes_on_and_another_is_not_overwritten(
         judge.run(chosen, data(), "val", tmp_path / "e", ["en"])
 
 
+def test_further_methods_join_an_evaluation_and_none_may_leave_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    average, laplacian = methods.resolve("average", CPU), methods.resolve("laplacian", CPU)
+    judge.run([average], data(), "test", tmp_path / "e", ["en"])
+
+    def never(sample: Any) -> Any:
+        raise AssertionError("judged before")
+
+    judge.run([average._replace(fuse=never), laplacian], data(), "test", tmp_path / "e", ["en"])
+    judge.run([average, laplacian], data(), "test", tmp_path / "whole", ["en"])
+    assert table(tmp_path / "e") == table(tmp_path / "whole")
+    with pytest.raises(InputError, match="holds another evaluation, with other method average; choose"):
+        judge.run([laplacian], data(), "test", tmp_path / "e", ["en"])
+    other = average._replace(facts={**average.facts, "step": 2})
+    with pytest.raises(InputError, match="with other method average; choose"):
+        judge.run([other, laplacian], data(), "test", tmp_path / "e", ["en"])
+    with pytest.raises(InputError, match="with other metrics, data; choose"):
+        judge.run([average, laplacian], data(), "val", tmp_path / "e", ["sd"])
+    (tmp_path / "e" / "evaluation.json").unlink()
+    with pytest.raises(InputError, match="with other or unknown settings"):
+        judge.run([average, laplacian], data(), "test", tmp_path / "e", ["en"])
+
+
 def test_sets_without_reference_are_judged_without_it(tmp_path: Path) -> None:
     for number, sample in enumerate(data().samples("test")):
         for role, source in zip(("ir", "vi"), sample.sources, strict=True):
