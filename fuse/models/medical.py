@@ -15,7 +15,10 @@ class Medical(Thermal):
 
     Where only one source is not 0 the result is that source, to the last bit, and where all are 0 it is 0: an empty
     background stays empty, and the colours of a functional picture stay as they are outside of the structural one.
+    Beside so much that is empty SCD wants more of what is bright than `Thermal` begins with.
     """
+
+    pivot = 0.25
 
     def mixed(self, stack: Float[Tensor, "b n h w"], scores: Float[Tensor, "b n h w"]) -> Float[Tensor, "b 1 h w"]:
         """The mixture of what is not silent; no bit of it depends on the order of the sources."""
