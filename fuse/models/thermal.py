@@ -144,9 +144,9 @@ def distinct(
 ) -> Float[Tensor, "b n h w"]:
     """Scores of the mixture in which every source is what the result has beside the others, as SCD wants it.
 
-    Of two sources: F = a + b - c, c the mean of both pictures times `pivot`, cut to between a and b. As a weight of a that is
-    t = (a - c) / (a - b), cut to 0.02 .. 0.98, and the scores of a and b are log(t / (1 - t)) / 2 and its negative;
-    of more sources, b is the mean of the others.
+    Of two sources: F = a + b - c, c the mean of both pictures times `pivot`, cut to between a and b. As a weight of a
+    that is t = (a - c) / (a - b), cut to 0.02 .. 0.98, and the scores of a and b are log(t / (1 - t)) / 2 and its
+    negative; of more sources, b is the mean of the others.
     """
     count = stack.shape[1]
     middle = pivot * level(total, total) / count
