@@ -18,9 +18,11 @@ TALL = 96  # pixels, of a person in the detector's window of 128: who is smaller
 TINY = 1e-9
 UNDEFINED = ranking.Interval(float("nan"), float("nan"), float("nan"))
 SCORES = {
-    "both": "the smaller of the two that follow, per pair",
+    "both": "the smaller of `targets` and `texture`, per pair",
+    "both_people": "the same with people as the only targets",
     "targets": "target contrast, as a share of the contrast in the source that shows this target better, at most 1",
     "texture": "share of the visible picture's gradient energy outside of the boxes that is there, in its direction",
+    "foreign": "share of a picture's own gradient energy there that neither source has: halos, cuts, noise; 0 is best",
     "contrast": "|mean inside - mean in the ring| / sqrt(mean of the two variances), mean over the targets of a pair",
     "people": "contrast, people only",
     "vehicles": "contrast, vehicles only",
@@ -105,38 +107,55 @@ def spectral_residual(picture: Float[Tensor, "h w"], width: int = 64, sigma: flo
     return F.interpolate(salient, (height, full), mode="bilinear", align_corners=False)[0, 0]
 
 
+def differences(picture: Float[Tensor, "h w"]) -> Float[Tensor, "2 h1 w1"]:
+    """To the next pixel on the right and below, without the last row and column."""
+    x = picture.double()
+    return torch.stack([x[:-1, 1:] - x[:-1, :-1], x[1:, :-1] - x[:-1, :-1]])
+
+
 def kept_texture(fused: Float[Tensor, "h w"], vi: Float[Tensor, "h w"], where: Bool[Tensor, "h w"]) -> float:
     """sum |dV|^2 clip(<dF, dV> / |dV|^2, 0, 1) / sum |dV|^2 over `where`, d the differences to the next pixels.
 
     What another source adds earns nothing, what has turned round is lost: a copy of V has 1, half of it 0.5.
     """
-    (fx, fy), (vx, vy) = ((x[:-1, 1:] - x[:-1, :-1], x[1:, :-1] - x[:-1, :-1]) for x in (fused.double(), vi.double()))
-    energy = vx**2 + vy**2
-    kept = torch.minimum((fx * vx + fy * vy).clamp_min(0), energy)
+    ours, theirs = differences(fused), differences(vi)
+    energy = (theirs**2).sum(0)
+    kept = torch.minimum((ours * theirs).sum(0).clamp_min(0), energy)
     return float((kept * where[:-1, :-1]).sum() / (energy * where[:-1, :-1]).sum().clamp_min(TINY))
+
+
+def foreign(fused: Float[Tensor, "h w"], sources: list[Tensor], where: Bool[Tensor, "h w"]) -> float:
+    """1 - sum min(|dF|^2, max_i |dI_i|^2) / sum |dF|^2 over `where`, d as above; 0 of a flat picture."""
+    energy = (differences(fused) ** 2).sum(0) * where[:-1, :-1]
+    most = torch.stack([(differences(x) ** 2).sum(0) for x in sources]).amax(0)
+    return float((energy - most).clamp_min(0).sum() / energy.sum().clamp_min(TINY))
 
 
 def judge(picture: Float[Tensor, "h w"], pair: Pair) -> dict[str, float]:
     """Every score of one fused picture; NaN where the pair has no such target."""
     nan = float("nan")
     clear: dict[str, list[float]] = {"person": [], "vehicle": []}
-    kept, areas, anywhere = [], [], torch.zeros_like(picture, dtype=torch.bool)
+    kept: dict[str, list[float]] = {"person": [], "vehicle": []}
+    areas, anywhere = [], torch.zeros_like(picture, dtype=torch.bool)
     for box in pair.boxes:
         mask, ring = inside(box, picture), surroundings(box, pair.boxes, picture)
         ours, *theirs = (contrast(x[mask], x[ring]) for x in (picture, pair.vi, pair.ir))
         clear[box.what].append(ours)
-        kept.append(min(1.0, ours / max(*theirs, TINY)))
+        kept[box.what].append(min(1.0, ours / max(*theirs, TINY)))
         area = roc_area(picture[mask], picture[ring])
         areas.append(max(area, 1 - area))
         anywhere |= mask
-    texture = kept_texture(picture, pair.vi, ~anywhere)
+    texture, added = kept_texture(picture, pair.vi, ~anywhere), foreign(picture, [pair.vi, pair.ir], ~anywhere)
     if not pair.boxes:
-        return {name: texture if name == "texture" else nan for name in SCORES}
+        return dict.fromkeys(SCORES, nan) | {"texture": texture, "foreign": added}
     residual = spectral_residual(picture)
+    every = float(np.mean(kept["person"] + kept["vehicle"]))
     return {
-        "both": min(float(np.mean(kept)), texture),
-        "targets": float(np.mean(kept)),
+        "both": min(every, texture),
+        "both_people": min(float(np.mean(kept["person"])), texture) if kept["person"] else nan,
+        "targets": every,
         "texture": texture,
+        "foreign": added,
         "contrast": float(np.mean(clear["person"] + clear["vehicle"])),
         "people": float(np.mean(clear["person"])) if clear["person"] else nan,
         "vehicles": float(np.mean(clear["vehicle"])) if clear["vehicle"] else nan,
@@ -185,6 +204,17 @@ def average_precision(
     """
     precision = (weights * true).cumsum(1) / np.maximum(weights.cumsum(1), TINY)
     return np.where(positives > 0, (weights * true * precision).sum(1) / np.maximum(positives, TINY), np.nan)
+
+
+def precision(found: list[list[tuple[float, bool]]], judged: list[Pair], counts: np.ndarray) -> ranking.Interval:
+    """Average precision over all pairs, `found` being what `hits` tells of each."""
+    tall = np.array([sum(b.what == "person" and b.height >= TALL for b in pair.boxes) for pair in judged], float)
+    flat = sorted(((score, i, hit) for i, row in enumerate(found) for score, hit in row), reverse=True)
+    weights = np.concatenate([np.ones((1, len(judged))), counts])
+    at, true = [i for _, i, _ in flat], np.array([hit for _, _, hit in flat], bool)
+    values = average_precision(true, weights[:, at], weights @ tall)
+    low, high = ranking.percentiles(values[1:, None])
+    return ranking.Interval(float(values[0]), float(low[0]), float(high[0]))
 
 
 def interval(values: np.ndarray, counts: np.ndarray) -> ranking.Interval:

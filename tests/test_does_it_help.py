@@ -75,6 +75,18 @@ def test_kept_texture_by_hand() -> None:
     assert targets.kept_texture(steps, both, where) == 1
 
 
+def test_foreign_gradients_by_hand() -> None:
+    ramp, where = torch.arange(16.0).expand(8, 16) * 4, torch.ones(8, 16, dtype=torch.bool)
+    sources = [ramp, ramp.flip(1) / 2]
+    assert targets.foreign(ramp, sources, where) == targets.foreign(ramp * 0, sources, where) == 0
+    assert targets.foreign(sum(sources) / 2, sources, where) == 0
+    assert targets.foreign(ramp * 2, sources, where) == 0.75
+    cut = torch.cat([torch.zeros(8, 8), torch.full((8, 8), 100.0)], 1)  # one difference of 100 where sources have 4
+    assert targets.foreign(cut, sources, where) == pytest.approx(1 - 4**2 / 100**2)
+    where[:, 7] = False
+    assert targets.foreign(cut, sources, where) == 0
+
+
 def test_spectral_residual_against_scipy() -> None:
     picture = np.random.default_rng(0).random((48, 64)) * 255
     spectrum = np.fft.fft2(picture)
@@ -140,12 +152,17 @@ def test_judge_tells_the_sources_apart() -> None:
     assert infrared["contrast"] == pytest.approx(200 * math.sqrt(12))
     assert 0.45 < average["texture"] < 0.5  # half, less what the edge of the box turns round
     assert average["both"] == min(average["targets"], average["texture"]) > max(visible["both"], infrared["both"])
+    assert average["both_people"] == average["both"]
     assert math.isnan(average["vehicles"])
+    van = targets.judge(made.ir, made._replace(boxes=[made.boxes[0]._replace(what="vehicle")]))
+    assert math.isnan(van["both_people"])
+    assert van["both"] == infrared["both"]
     clearer = targets.judge(made.ir * 1.2, made)
     assert clearer["contrast"] == pytest.approx(240 * math.sqrt(12))
     assert clearer["targets"] == 1
     empty = targets.judge(made.vi, made._replace(boxes=[]))
     assert empty["texture"] == 1
+    assert empty["foreign"] == 0
     assert math.isnan(empty["both"])
 
 
