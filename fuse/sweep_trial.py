@@ -142,7 +142,7 @@ def means(folder: Path) -> dict[str, float]:
 
 
 def collapse(pairs: Iterable[tuple[Tensor, Sequence[Tensor]]]) -> str | None:
-    """What a network is given up for: every picture is the same source alone, or every one is saturated.
+    """What a network is given up for: every picture is the same source alone, or saturated, or has a grid.
 
     Of fused pictures and their sources as stored, `(1, c, h, w)`.
     """
@@ -151,7 +151,10 @@ def collapse(pairs: Iterable[tuple[Tensor, Sequence[Tensor]]]) -> str | None:
     if len(copies) == 1 and (copy := copies.pop()):
         return f"every picture {copy[0]}"
     ends = [suspicion.saturated(fused, sources) for fused, sources in grey]
-    return f"every picture is saturated; one {ends[0][0]}" if ends and all(ends) else None
+    if ends and all(ends):
+        return f"every picture is saturated; one {ends[0][0]}"
+    grids = [suspicion.gridded(fused, sources) for fused, sources in grey]
+    return f"every picture has a grid; one {grids[0][0]}" if grids and all(grids) else None
 
 
 class Watch:

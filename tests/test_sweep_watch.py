@@ -31,6 +31,17 @@ def test_collapse_is_of_all_pictures_not_of_one() -> None:
     assert collapse([]) is None
 
 
+def test_a_grid_on_every_picture_is_a_collapse() -> None:
+    flat = torch.full((1, 1, 32, 32), 100, dtype=torch.uint8)
+    a, b = flat + picture(0, 32) * 2, flat + picture(0, 32).transpose(-1, -2) * 2
+    middle = (a.float() + b) / 2
+    board = 4 * ((torch.arange(32)[:, None] + torch.arange(32)) % 2)
+    gridded = (middle + board).to(torch.uint8)
+    found = "every picture has a grid; one repeats 1.7 levels every 2 pixels"
+    assert collapse([(gridded, [a, b]), (gridded, [b, a])]) == found
+    assert collapse([(gridded, [a, b]), (middle.to(torch.uint8), [a, b])]) is None
+
+
 def test_two_collapsed_checkpoints_in_a_row_end_a_trial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     near, far = picture(60), picture(90)
     made: list[torch.Tensor] = []
