@@ -295,11 +295,12 @@ def compare(fuser: nn.Module, exported: Exported) -> list[Checked]:
 def facts_of(fuser: nn.Module, known: Mapping[str, Any], given: str, exported: Exported) -> dict[str, Any]:
     """What the file says of itself; `known` as of `methods.fuser`."""
     facts, kind = infer.traits(fuser), type(fuser)
+    ours = {"rule": "MIT, the code", "shipped": "MIT, code and weights"}
     paper = inspect.getdoc(inspect.getmodule(kind)) or kind.__name__
     told = {
-        "name": given if known["kind"] == "rule" else kind.__name__,
+        "name": given if known["kind"] in ours else kind.__name__,
         "package": f"fuse {fuse.__version__}",
-        "licence": "MIT, the code" if known["kind"] == "rule" else "MIT, the code; weights: whoever trained them",
+        "licence": ours.get(known["kind"], "MIT, the code; weights: whoever trained them"),
         "citation": " ".join(paper.split()),
         "sources": exported.sources,
         "channels": facts.channels,

@@ -203,7 +203,7 @@ def run(
                     except InputError as problem:
                         failures.append(f"{method.name}, {pair}: {problem}")
                         continue
-                    if method.facts["kind"] in ("rule", "checkpoint"):
+                    if method.facts["kind"] in ("rule", "shipped", "checkpoint"):
                         io.write(out / "fused" / method.name / f"{pair}.png", fused[0])
                     if method.facts["kind"] == "folder":
                         found = signs(color.grey_levels(fused), [color.grey_levels(x) for x in seen[pair].sources])

@@ -59,3 +59,20 @@ def test_a_run_becomes_a_method(
     other, _ = methods.fuser("runs/tiny", torch.device("cpu"))
     assert facts["step"] == 5
     assert all(torch.equal(x, other.state_dict()[name]) for name, x in fuser.state_dict().items())
+
+
+def test_a_balance_is_shipped_with_it(
+    run_command: Callable[..., Outcome], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ["model=conditional", *TINY, "run.steps=2", "run.evaluate=false"]
+    assert run_command("train", *words, "run.dir=runs/tiny").code == 0
+    given = "method=[runs/tiny@0.75,runs/tiny@1,average]"
+    assert run_command("eval", given, *TINY[:4], "metrics=[q_g]", "out=judged").code == 0
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "tiny.md").write_text(PAGE)
+    monkeypatch.setattr(shipped, "WEIGHTS", tmp_path / "weights")
+    script("ship").main("tiny", Path("runs/tiny@0.75"), [Path("judged")], words, tmp_path / "docs")
+    card = (tmp_path / "weights" / "tiny" / "card.md").read_text()
+    assert "Balance 0.75, unless another is asked for." in card
+    assert card.index("| **tiny** |") < card.index("| runs-tiny@1 |")
+    assert vars(methods.fuser("tiny", torch.device("cpu"))[0])["balance"] == 0.75

@@ -4,6 +4,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from fuse.data.sample import Sample
+from fuse.metrics.structure import ssim_map
 from fuse.models.focus import in_any_order
 from fuse.models.thermal import Thermal
 
@@ -27,3 +29,14 @@ class Medical(Thermal):
         fused = in_any_order(powers * stack) / in_any_order(powers).clamp_min(1e-12)
         alone = (stack > 0).sum(1, keepdim=True) == 1
         return torch.where(alone, stack.amax(1, keepdim=True), fused)
+
+
+def left_out(fused: Float[Tensor, "b 1 h w"], sample: Sample) -> Float[Tensor, ""]:
+    """1 - mean of min_n cs(F, x_n), where all sources show something; cs is SSIM's contrast-structure factor.
+
+    The worse served source at every place. That of a whole picture is best served by a patchwork, in which PET simply
+    replaces the folds of the brain that MRI shows.
+    """
+    served = torch.stack([ssim_map(fused, x, data_range=1.0)[1] for x in sample.sources]).amin(0)
+    shown = torch.stack([x > 0 for x in sample.sources]).all(0)[..., 5:-5, 5:-5].to(served)
+    return 1 - (served * shown).sum() / shown.sum().clamp_min(1)
