@@ -121,7 +121,7 @@ def check(fuser: nn.Module, count: int) -> None:
     )
 
 
-ANY_NUMBER = ("densefuse", "ifcnn", "sesf", "stackmff")
+ANY_NUMBER = ("thermal", "medical", "densefuse", "ifcnn", "sesf", "stackmff")
 
 
 def piece(
