@@ -16,9 +16,11 @@ from fuse.models.average import Average
 from fuse.models.densefuse import DenseFuse
 from fuse.models.gff import Gff
 from fuse.models.ifcnn import IFCNN
+from fuse.models.medical import Medical
 from fuse.models.pyramid import Laplacian
 from fuse.models.sesf import SESF
 from fuse.models.stackmff import StackMFF
+from fuse.models.thermal import Thermal
 from fuse.photos import memory, stack
 from fuse.photos.frames import Frames
 from fuse.photos.memory import Plan
@@ -288,7 +290,8 @@ def test_pairs_are_never_chained() -> None:
 
 def test_methods_that_are_said_to_take_any_number_do() -> None:
     assert all(infer.takes(rule(), 5) for rule in RULES.values())
-    networks = {"densefuse": DenseFuse, "ifcnn": IFCNN, "sesf": SESF, "stackmff": StackMFF}
+    networks: dict[str, type[nn.Module]] = {"densefuse": DenseFuse, "ifcnn": IFCNN, "sesf": SESF, "stackmff": StackMFF}
+    networks |= {"thermal": Thermal, "medical": Medical}
     assert set(stack.ANY_NUMBER) == set(networks)
     assert all(infer.takes(network(), 5) for network in networks.values())
 
