@@ -17,6 +17,8 @@ CARDS = sorted(path.stem for path in Path(CONF, "experiment").glob("*.yaml"))
 # What is as wide as its paper has it, or built for one size, and too heavy for a test.
 SMALLER = {
     "pix2pix_mfi_whu": ["model.fuser.depth=6", "model.patches.size=64"],
+    **{f"{name}_tno": ["model.patches.size=60"] for name in ("attentionfgan", "fusiongan", "ganmcc")},
+    **{f"{name}_tno": ["model.patches.size=64"] for name in ("ddcgan", "ufgan")},
     "thermal_infrared": ["model.patches.size=112"],
     "medical_harvard": ["model.patches.size=112"],
 }
