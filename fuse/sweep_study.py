@@ -102,9 +102,10 @@ def claim(plan: "Plan", study: Study) -> tuple[Trial, sqlite3.Connection] | None
     with closing(_turn(plan.folder)):
         for running in study.get_trials(deepcopy=False, states=[TrialState.RUNNING]):
             if lock := hold(lock_of(running.number)):
-                lock.close()
-                study.tell(running.number, state=TrialState.FAIL)
-                log.info("trial %d was cut off and is tried again", running.number)
+                with closing(lock):  # looked at again, since its worker may have come to the end meanwhile
+                    if study.get_trials(deepcopy=False)[running.number].state == TrialState.RUNNING:
+                        study.tell(running.number, state=TrialState.FAIL)
+                        log.info("trial %d was cut off and is tried again", running.number)
         trials = lineages(study)
         again = [number for number, tries in trials.items() if not settled(tries)]
         if again:

@@ -255,6 +255,29 @@ def opened(tmp_path: Path) -> Iterator[Callable[[sweep.Plan], Any]]:
     storage.engine.dispose()
 
 
+def test_a_trial_that_ends_while_another_is_chosen_stays_as_it_ended(
+    tmp_path: Path, opened: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    planned = plan(tmp_path, 3)
+    study = opened(planned)
+    first = sweep_study.claim(planned, study)
+    assert first is not None
+    trial, lock = first
+    original = sweep_study.hold
+
+    def late(path: Path, **settings: Any) -> Any:
+        if path.name == f"worker-{trial.number:04d}.lock":  # after the list of running trials was read
+            study.tell(trial, [1.0, 1.0])
+            lock.close()
+        return original(path, **settings)
+
+    monkeypatch.setattr(sweep_study, "hold", late)
+    second = sweep_study.claim(planned, study)
+    assert second is not None
+    assert [t.state.name for t in study.get_trials(deepcopy=False)] == ["COMPLETE", "RUNNING"]
+    second[1].close()
+
+
 def test_several_workers_never_take_the_same_trial_nor_too_many(tmp_path: Path, opened: Callable[..., Any]) -> None:
     planned = plan(tmp_path, 6)
     study = opened(planned)
