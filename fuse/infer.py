@@ -84,9 +84,13 @@ def fuse(
             ).pixels.cpu()
 
     height, width = sources[0].shape[-2:]
-    side = tile or (None if height * width <= TILE_ABOVE else 1024)
-    fused = fitted(in_tiles, side, fuser, (height, width), device)
+    fused = fitted(in_tiles, tile or usual(height, width), fuser, (height, width), device)
     return fused.clamp(0, 1) if depth.is_floating_point else fused
+
+
+def usual(height: int, width: int) -> int | None:
+    """Side of the tiles where none is asked for; None: the whole picture."""
+    return None if height * width <= TILE_ABOVE else 1024
 
 
 def fitted(
@@ -256,7 +260,7 @@ def whole(fuser: nn.Module, inputs: Sequence[Tensor], tile: int | None = None) -
     if not takes(fuser, len(inputs)):
         raise InputError(f"{type(fuser).__name__} cannot fuse {len(inputs)} pictures at once")
     facts, (height, width) = traits(fuser), inputs[0].shape[-2:]
-    side = tile or (None if height * width <= TILE_ABOVE else 1024)
+    side = tile or usual(height, width)
     if side is None or facts.margin is None or facts.resizes:
         return padded(fuser, inputs)
     return padded(lambda *grown: tiled(fuser, grown, side, facts), inputs, facts)
