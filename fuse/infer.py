@@ -27,7 +27,8 @@ class Traits(NamedTuple):
     `channels`: 1 if it takes luma, 3 if RGB. `luma`: which conversion. `selects`: it returns weights `(b, n, h, w)`
     that sum to 1 instead of a picture. `margin`: how many pixels away an input can matter (None: everywhere, never
     tile). `multiple`: sides and tile corners must be multiples of it. `resizes`: it takes sources of different sizes
-    and returns the largest; such a fuser is never tiled. `everywhere`: why it has no margin, in a few words.
+    and returns the largest; such a fuser is never tiled. `everywhere`: why it has no margin, in a few words. `arity`:
+    how many sources it takes, no more and no fewer (None: as many as its `forward` can be called with).
     """
 
     channels: int = 1
@@ -37,6 +38,7 @@ class Traits(NamedTuple):
     multiple: int = 1
     resizes: bool = False
     everywhere: str = ""
+    arity: int | None = None
 
 
 def traits(fuser: Callable[..., Tensor]) -> Traits:
@@ -272,7 +274,7 @@ def takes(fuser: nn.Module, count: int) -> bool:
         inspect.signature(fuser.forward).bind(*[None] * count)
     except TypeError:
         return False
-    return True
+    return traits(fuser).arity in (None, count)
 
 
 def padded(fuser: Callable[..., Tensor], inputs: Sequence[Tensor], facts: Traits | None = None) -> Tensor:

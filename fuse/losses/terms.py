@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from fuse.data.sample import Sample
+from fuse.errors import InputError
 from fuse.metrics.structure import ssim_map
 
 Picture = Float[Tensor, "b c h w"]
@@ -31,25 +32,32 @@ def laplacian(x: Picture) -> Picture:
     return filtered(x, LAPLACE)
 
 
-def decision(sources: Sequence[Picture]) -> Float[Tensor, "n b c h w"]:
+def decision(sources: Sequence[Picture], window: int = 1) -> Float[Tensor, "n b c h w"]:
     """MFF-GAN's adaptive decision block: 1 for the source that a repeated blur changes most, per pixel, else 0.
 
-    Repeated-blur distance |I - LP(LP(I))|; ties go to the first source. No gradient flows through it.
+    Repeated-blur distance |I - LP(LP(I))|; ties go to the first source. No gradient flows through it. `window`: side of
+    the square around each pixel over which the distances are averaged first; the paper decides pixel by pixel.
+
+    Raises:
+        InputError: an even window.
     """
+    if window % 2 == 0:
+        raise InputError(f"window={window}: must be odd, to have a centre")
     with torch.no_grad():
         distance = torch.stack([(x - filtered(filtered(x, LOW_PASS), LOW_PASS)).abs() for x in sources])
-        return F.one_hot(distance.argmax(0), len(sources)).movedim(-1, 0).to(distance.dtype)
+        around = F.avg_pool2d(distance.flatten(0, 1), window, 1, window // 2).view_as(distance)
+        return F.one_hot(around.argmax(0), len(sources)).movedim(-1, 0).to(distance.dtype)
 
 
-def decided_intensity(fused: Picture, sample: Sample) -> Tensor:
-    """L_int of MFF-GAN: sum over sources of mean(S_i (F - I_i)^2), S the decision."""
-    chosen = decision(sample.sources)
+def decided_intensity(fused: Picture, sample: Sample, window: int = 1) -> Tensor:
+    """L_int of MFF-GAN: sum over sources of mean(S_i (F - I_i)^2), S the decision, in the paper per pixel."""
+    chosen = decision(sample.sources, window)
     return sum_over((s * (fused - x) ** 2).mean() for s, x in zip(chosen, sample.sources, strict=True))
 
 
-def decided_gradient(fused: Picture, sample: Sample) -> Tensor:
+def decided_gradient(fused: Picture, sample: Sample, window: int = 1) -> Tensor:
     """L_grad of MFF-GAN: sum over sources of mean(S_i (lap F - lap I_i)^2), S the decision, Laplacians signed."""
-    chosen, edges = decision(sample.sources), laplacian(fused)
+    chosen, edges = decision(sample.sources, window), laplacian(fused)
     return sum_over((s * (edges - laplacian(x)) ** 2).mean() for s, x in zip(chosen, sample.sources, strict=True))
 
 
