@@ -20,17 +20,18 @@ PRINT_METRICS = 11  # columns that fit a printed page
 Rows = Mapping[str, Mapping[str, Mapping[str, float]]]  # method -> pair -> metric -> value
 
 
-def render(template: str, **values: object) -> str:
-    """A page of `fuse/templates` with every value escaped.
+def render(template: str | Path, **values: object) -> str:
+    """A page of `fuse/templates`, or of a file that may include what lies there, with every value escaped.
 
     Raises:
         jinja2.UndefinedError: the template uses a value that was not given.
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-    folder = FileSystemLoader(Path(__file__).parent / "templates")
-    pages = Environment(loader=folder, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    return pages.get_template(template).render(**values)
+    own = [template.parent] if isinstance(template, Path) else []
+    where = FileSystemLoader([*own, Path(__file__).parent / "templates"])
+    pages = Environment(loader=where, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    return pages.get_template(Path(template).name).render(**values)
 
 
 def embed(picture: Integer[Tensor, "c h w"], max_side: int) -> str:
