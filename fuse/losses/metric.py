@@ -13,7 +13,7 @@ from fuse.metrics import METRICS, Metric
 
 # Made of histograms, ranks or rounded levels: their derivative is 0 wherever there is one.
 STEPPED = {"en", "mi", "nmi", "ce", "q_ncie", "q_te", "q_p", "q_cv", "q_cb", "invented"}
-STEPPED |= {"fmi_edge", "fmi_raw", "fmi_gradient", "fmi_dct", "fmi_w"}
+STEPPED |= {"fmi_edge", "fmi_raw", "fmi_gradient", "fmi_dct", "fmi_w", "en_body", "mi_body"}
 
 
 def metric(
@@ -30,7 +30,8 @@ def metric(
     with `role`. The unit is the metric's: terms in levels or decibels want small weights.
 
     Metrics that count, rank or round levels have no gradient and are refused: en, mi, nmi, ce, q_ncie, q_te, q_p, q_cv,
-    q_cb, invented, and all of fmi_edge, fmi_raw, fmi_gradient, fmi_dct, fmi_w. `mean` has no direction.
+    q_cb, invented, and all of fmi_edge, fmi_raw, fmi_gradient, fmi_dct, fmi_w; so are en_body and mi_body. `mean` has
+    no direction.
 
     Raises:
         InputError: no such metric, one that has no direction or no gradient, or patches too small for it.

@@ -1,6 +1,7 @@
 """Metrics of fused pictures on batches of grey levels 0..255: `measure`, the table `METRICS`, every metric by name."""
 
 from fuse.metrics.artifacts import l_abf, n_abf
+from fuse.metrics.body import body_mask, en_body, mi_body, q_g_body, scd_body, sd_body, ssim_body, vif_body
 from fuse.metrics.difference import cc, mse, psnr, rmse, scd
 from fuse.metrics.exposure import mef_ssim
 from fuse.metrics.feature_information import fmi_dct, fmi_edge, fmi_gradient, fmi_raw, fmi_w
@@ -29,11 +30,13 @@ __all__ = [
     "Metric",
     "ag",
     "applicable",
+    "body_mask",
     "brightness_shift",
     "cc",
     "ce",
     "ei",
     "en",
+    "en_body",
     "epi",
     "fmi_dct",
     "fmi_edge",
@@ -49,6 +52,7 @@ __all__ = [
     "measure",
     "mef_ssim",
     "mi",
+    "mi_body",
     "ms_ssim",
     "mse",
     "mse_ref",
@@ -62,6 +66,7 @@ __all__ = [
     "q_cv",
     "q_e",
     "q_g",
+    "q_g_body",
     "q_m",
     "q_ncie",
     "q_p",
@@ -74,10 +79,14 @@ __all__ = [
     "rmse",
     "rmse_ref",
     "scd",
+    "scd_body",
     "sd",
+    "sd_body",
     "sf",
     "ssim",
+    "ssim_body",
     "ssim_ref",
     "vif",
+    "vif_body",
     "viff",
 ]

@@ -15,8 +15,10 @@ Made from `fuse/metrics/` by `python -m fuse.metrics.document > docs/metrics.md`
 Grey levels 0..255, float64, one value per picture. ↑ higher is better, ↓ lower, → 0 closer to zero. `from`: the
 smallest height and width in pixels; below it, and where the definition has no value, stands NaN. A metric against
 several sources is their sum, mean or weighted mean as its text says; `<name>_min` (`_max` where lower is better) is
-the value of the worst source alone, which a copy of another one cannot raise. No metric sees everything: the last
-column but one says what each tells and what it is blind to, or what wins it without fusing anything."""
+the value of the worst source alone, which a copy of another one cannot raise. `<name>_body` is the same inside the
+body alone, for medical pictures: more than half of one is an empty background, which else decides the value (`en_body`
+says what the body is). No metric sees everything: the last column but one says what each tells and what it is blind to,
+or what wins it without fusing anything."""
 
 
 def _row(metric: Metric) -> str:

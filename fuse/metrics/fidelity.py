@@ -5,10 +5,10 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from fuse.metrics.levels import Image, Images, Scores, combined, grey, total
+from fuse.metrics.levels import Image, Images, Mask, Scores, combined, grey, total
 from fuse.metrics.memo import Memo
 from fuse.metrics.structure import local_covariance, local_variance
-from fuse.metrics.windows import Taps, decimated, gaussian
+from fuse.metrics.windows import Taps, decimated, gaussian, middle
 
 WINDOWS = tuple(gaussian(size, size / 5) for size in (17, 9, 5, 3))  # from fine to coarse
 GUARD = 1e-10
@@ -23,6 +23,14 @@ def pyramid(image: Tensor, memo: Memo) -> Iterator[tuple[Tensor, Taps]]:
     for window in WINDOWS[1:]:
         image = memo(decimated, image, window)
         yield image, window
+
+
+def places(mask: Mask | None) -> Iterator[Mask | None]:
+    """At each of the four scales, which windows have their middle in the mask; None is everywhere."""
+    for scale, window in enumerate(WINDOWS):
+        if mask is not None and scale:
+            mask = middle(mask, window, 2)
+        yield mask if mask is None else middle(mask, window)
 
 
 def model(variance: Tensor, variance_fused: Tensor, covariance: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -46,30 +54,34 @@ def gain_and_noise(source: Tensor, fused: Tensor, window: Taps, memo: Memo) -> t
     )
 
 
-def kept_and_there(gain: Tensor, noise: Tensor, variance: Tensor) -> tuple[Scores, Scores]:
-    """Information (times ln 2 / 2) that the eye gets of S from F, and from S itself."""
-    return total(torch.log1p(gain**2 * variance / (noise + NOISE))), total(torch.log1p(variance / NOISE))
+def kept_and_there(gain: Tensor, noise: Tensor, variance: Tensor, *, mask: Mask | None = None) -> tuple[Scores, Scores]:
+    """Information (times ln 2 / 2) that the eye gets of S from F, and from S itself, in all or in the mask."""
+    kept, there = torch.log1p(gain**2 * variance / (noise + NOISE)), torch.log1p(variance / NOISE)
+    return total(kept, mask), total(there, mask)
 
 
-def vif_of(source: Tensor, fused: Tensor, memo: Memo) -> Scores:
+def vif_of(source: Tensor, fused: Tensor, mask: Mask | None, memo: Memo) -> Scores:
     """VIF of one source: information of it that the eye gets from `fused`, over what it gets from the source itself."""
-    scales = zip(pyramid(source, memo), pyramid(fused, memo), strict=True)
-    parts = [kept_and_there(*memo(gain_and_noise, x, y, window, memo)) for (x, window), (y, _) in scales]
+    scales = zip(pyramid(source, memo), pyramid(fused, memo), places(mask), strict=True)
+    parts = [kept_and_there(*memo(gain_and_noise, x, y, window, memo), mask=at) for (x, window), (y, _), at in scales]
     kept, there = zip(*parts, strict=True)
     return torch.stack(kept).sum(0) / torch.stack(there).sum(0)
 
 
-def vif(fused: Image, sources: Images, *, combine: str = "sum", memo: Memo | None = None) -> Scores:
+def vif(
+    fused: Image, sources: Images, *, combine: str = "sum", mask: Mask | None = None, memo: Memo | None = None
+) -> Scores:
     """VIF: visual information fidelity in the pixel domain, four scales, summed over the sources, 0..2 and above.
 
-    Contrast beyond that of a source raises it above 1 per source. NaN where a source is constant. Higher is better.
+    Contrast beyond that of a source raises it above 1 per source. `mask`: at every scale the sums are over the windows
+    whose middle is in it (see `vif_body`). NaN where a source is constant. Higher is better.
     Differentiable. Needs float64, which it uses. CDDFuse prints it as VIFF. Sheikh & Bovik 2006.
 
     Raises:
         InputError: a side is below 41 pixels.
     """
     memo = memo or Memo()
-    return combined([memo(vif_of, memo(grey, source), memo(grey, fused), memo) for source in sources], combine)
+    return combined([memo(vif_of, memo(grey, source), memo(grey, fused), mask, memo) for source in sources], combine)
 
 
 def viff(fused: Image, sources: Images, *, combine: str = "weakest", memo: Memo | None = None) -> Scores:

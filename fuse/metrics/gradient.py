@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from fuse.metrics.difference import correlation
-from fuse.metrics.levels import Image, Images, Scores, combined, grey, total
+from fuse.metrics.levels import Image, Images, Mask, Scores, combined, grey, total
 from fuse.metrics.levels import mean as average
 from fuse.metrics.memo import Memo
 from fuse.metrics.windows import separable
@@ -64,20 +64,22 @@ def edge_preservation(source: Tensor, fused: Tensor, memo: Memo) -> Tensor:
     return 0.9994 * 0.9879 * torch.sigmoid(15 * (relative - 0.5)) * torch.sigmoid(22 * (alignment - 0.8))
 
 
-def q_g(fused: Image, sources: Images, *, combine: str = "weighted", memo: Memo | None = None) -> Scores:
+def q_g(
+    fused: Image, sources: Images, *, combine: str = "weighted", mask: Mask | None = None, memo: Memo | None = None
+) -> Scores:
     """Q_G or Qabf: edge preservation Q of each source, weighted by the source's Sobel strength, over all pixels, 0..1.
 
     sum(Q_k g_k) / sum(g_k) over pixels and sources, zero padding, on grey levels 0..255. `combine`: `weighted` over
-    all sources at once; `min`, `mean` of each source's own ratio. NaN where no source has an edge. Higher is better;
-    it does not see where a weak edge was taken from the wrong source. Round to 8 bits first: unrounded levels move it
-    by .001 to .003. Xydeas & Petrovic 2000.
+    all sources at once; `min`, `mean` of each source's own ratio. `mask`: both sums are over its pixels alone (see
+    `q_g_body`). NaN where no source has an edge. Higher is better; it does not see where a weak edge was taken from the
+    wrong source. Round to 8 bits first: unrounded levels move it by .001 to .003. Xydeas & Petrovic 2000.
     """
     memo = memo or Memo()
     preserved, strengths = [], []
     for source in (memo(grey, source) for source in sources):
         strength, _ = memo(strength_and_angle, source, memo)
-        preserved.append(total(memo(edge_preservation, source, memo(grey, fused), memo) * strength))
-        strengths.append(total(strength))
+        preserved.append(total(memo(edge_preservation, source, memo(grey, fused), memo) * strength, mask))
+        strengths.append(total(strength, mask))
     if combine == "weighted":
         return torch.stack(preserved).sum(0) / torch.stack(strengths).sum(0)
     return combined([part / weight for part, weight in zip(preserved, strengths, strict=True)], combine)

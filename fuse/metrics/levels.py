@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Float, Int64, Real
+from jaxtyping import Bool, Float, Int64, Real
 from torch import Tensor
 
 from fuse.errors import InputError
@@ -11,6 +11,7 @@ from fuse.errors import InputError
 Image = Real[Tensor, "b 1 h w"]
 Images = Sequence[Real[Tensor, "b 1 h w"]]
 Scores = Float[Tensor, "b"]
+Mask = Bool[Tensor, "b 1 h w"]
 
 
 def grey(image: Image) -> Float[Tensor, "b 1 h w"]:
@@ -33,13 +34,17 @@ def stretched(image: Image) -> Float[Tensor, "b 1 h w"]:
     return torch.floor((image - low) / torch.where(flat, 1.0, high - low) * 255 + 0.5)
 
 
-def mean(image: Float[Tensor, "b *rest"]) -> Scores:
-    """Mean over everything but the batch; NaN where nothing is left to average."""
-    return image.flatten(1).mean(1)
+def mean(image: Float[Tensor, "b *rest"], mask: Bool[Tensor, "b *rest"] | None = None) -> Scores:
+    """Mean over everything but the batch, or over the mask; NaN where nothing is left to average."""
+    if mask is None:
+        return image.flatten(1).mean(1)
+    return total(image, mask) / mask.flatten(1).sum(1)
 
 
-def total(image: Float[Tensor, "b *rest"]) -> Scores:
-    """Sum over everything but the batch."""
+def total(image: Float[Tensor, "b *rest"], mask: Bool[Tensor, "b *rest"] | None = None) -> Scores:
+    """Sum over everything but the batch, or over the mask."""
+    if mask is not None:
+        image = torch.where(mask, image, 0.0)
     return image.flatten(1).sum(1)
 
 

@@ -5,10 +5,10 @@ import torch.nn.functional as functional
 from jaxtyping import Float
 from torch import Tensor
 
-from fuse.metrics.levels import Image, Images, Scores, combined, grey
+from fuse.metrics.levels import Image, Images, Mask, Scores, combined, grey
 from fuse.metrics.levels import mean as average
 from fuse.metrics.memo import Memo
-from fuse.metrics.windows import Taps, gaussian, smooth
+from fuse.metrics.windows import Taps, gaussian, middle, smooth
 
 Map = Float[Tensor, "b c y x"]
 GAUSSIAN_11 = gaussian(11, 1.5)
@@ -67,16 +67,19 @@ def ssim(
     window: Taps = GAUSSIAN_11,
     data_range: float = 255.0,
     border: str = "valid",
+    mask: Mask | None = None,
     memo: Memo | None = None,
 ) -> Scores:
     """SSIM: mean of the SSIM map (11x11 Gaussian, sigma 1.5, valid windows, range 255), averaged over sources, -1..1.
 
-    `border`: `valid`, or `replicate` for a map as large as the image, as MATLAB's `ssim`. Higher is better; the mean
-    of the sources does well. Differentiable. Wang et al. 2004.
+    `border`: `valid`, or `replicate` for a map as large as the image, as MATLAB's `ssim`. `mask`: the mean is over the
+    windows whose middle is in it (see `ssim_body`). Higher is better; the mean of the sources does well.
+    Differentiable. Wang et al. 2004.
     """
     memo = memo or Memo()
     margin = len(window) // 2 if border == "replicate" else 0
     result = memo(extended, memo(grey, fused), margin)
+    places = mask if mask is None or margin else middle(mask, window)
     values = []
     for source in sources:
         maps = memo(
@@ -87,7 +90,7 @@ def ssim(
             data_range=data_range,
             memo=memo,
         )
-        values.append(average(maps[0]))
+        values.append(average(maps[0], places))
     return combined(values, combine)
 
 

@@ -7,6 +7,7 @@ from typing import Literal, NamedTuple
 from torch import Tensor
 
 from fuse.metrics.artifacts import l_abf, n_abf
+from fuse.metrics.body import en_body, mi_body, q_g_body, scd_body, sd_body, ssim_body, vif_body
 from fuse.metrics.difference import cc, mse, psnr, rmse, scd
 from fuse.metrics.exposure import mef_ssim
 from fuse.metrics.feature_information import fmi_dct, fmi_edge, fmi_gradient, fmi_raw, fmi_w
@@ -61,6 +62,8 @@ _ROWS: dict[str, tuple[Metric, ...]] = {
         Metric("sf", sf, "fused", 1, "level", "0..", 2, "activity; noise and ringing raise it", "Eskicioglu 1995"),
         Metric("ag", ag, "fused", 1, "level", "0..", 2, "sharpness; noise and ringing raise it", "Cui 2015"),
         Metric("ei", ei, "fused", 1, "level", "0..", 1, "edges; noise and ringing raise it", "Rajalingam 2018"),
+        Metric("en_body", en_body, "sources", 1, "bit", "0..8", 1, "en inside the body alone; noise raises it", "ours"),
+        Metric("sd_body", sd_body, "sources", 1, "level", "0..127.5", 1, "sd inside the body; noise raises it", "ours"),
     ),
     "Histograms": (
         Metric("mi", mi, "sources", 1, "bit", "0..16", 1, "levels in common; a copy wins", "Qu 2002", True),
@@ -68,6 +71,7 @@ _ROWS: dict[str, tuple[Metric, ...]] = {
         Metric("ce", ce, "sources", -1, "bit", "any", 1, "histograms; blind to where levels are", "", True),
         Metric("q_ncie", q_ncie, "sources", 1, "", ".8..1", 1, "levels in common, of the sources too", "Wang 2008"),
         Metric("q_te", q_te, "sources", 1, "", "0..", 1, "levels in common; a copy wins", "Cvejic 2006", True),
+        Metric("mi_body", mi_body, "sources", 1, "bit", "0..16", 1, "mi inside the body alone; a copy wins", "ours"),
     ),
     "Differences": (
         Metric("mse", mse, "sources", -1, "level^2", "0..65025", 1, "the mean of the sources wins", "", True),
@@ -75,6 +79,7 @@ _ROWS: dict[str, tuple[Metric, ...]] = {
         Metric("psnr", psnr, "sources", 1, "dB", "0..", 1, "the mean of the sources wins", "", True),
         Metric("cc", cc, "sources", 1, "", "-1..1", 1, "likeness; the mean does best; blind to contrast", "", True),
         Metric("scd", scd, "sources", 1, "", "-2..2", 1, "the sum wins; NaN for a copy", "Aslantas 2015", True),
+        Metric("scd_body", scd_body, "sources", 1, "", "-2..2", 1, "scd inside the body; the sum wins", "ours"),
     ),
     "Structure": (
         Metric("ssim", ssim, "sources", 1, "", "-1..1", 11, "local structure; the mean does well", "Wang 2004", True),
@@ -85,6 +90,7 @@ _ROWS: dict[str, tuple[Metric, ...]] = {
         Metric("q_e", q_e, "sources", 1, "", "-1..1", 12, "q_w times q_w of the edges", "Piella 2003"),
         Metric("q_c", q_c, "sources", 1, "", "0..1", 7, "structure; unstable on flat areas", "Cvejic 2005"),
         Metric("q_y", q_y, "sources", 1, "", "0..1", 7, "structure of the better where they differ", "Yang 2008"),
+        Metric("ssim_body", ssim_body, "sources", 1, "", "-1..1", 11, "ssim inside the body", "ours", True),
     ),
     "Information fidelity": (
         Metric(
@@ -102,12 +108,14 @@ _ROWS: dict[str, tuple[Metric, ...]] = {
         Metric(
             "viff", viff, "sources", 1, "", "0..1+", 41, "vif of the worse source, place by place", "Han 2013", True
         ),
+        Metric("vif_body", vif_body, "sources", 1, "", "0..2+", 41, "vif inside the body", "ours", True),
     ),
     "Edges": (
         Metric("q_g", q_g, "sources", 1, "", "0..1", 1, "Qabf: edges; blind to wrong weak ones", "Xydeas 2000", True),
         Metric("l_abf", l_abf, "sources", -1, "", "0..1", 2, "edges lost; noise lowers it", "Petrovic 2004"),
         Metric("n_abf", n_abf, "sources", -1, "", "0..1", 2, "edges added; 0 for a blurred picture", "Kumar 2013"),
         Metric("epi", epi, "sources", 1, "", "-1..1", 1, "likeness of the finest edges", "Sattar 1997", True),
+        Metric("q_g_body", q_g_body, "sources", 1, "", "0..1", 1, "q_g inside the body", "ours", True),
     ),
     "Feature information": (
         Metric("fmi_edge", fmi_edge, "sources", 1, "", "0..1", 3, "thin edges (FMI_pixel)", "Haghighat 2014", True),
@@ -146,8 +154,9 @@ _OF_ONE = {"0..16": "0..8", "0..2": "0..1", "-2..2": "-1..1", "0..2+": "0..1+"}
 def _worst(metric: Metric) -> Metric:
     """The value of the worse source alone, which a picture that forgets one source cannot raise."""
     word = "min" if metric.better == 1 else "max"
+    stem, inside, _ = metric.name.partition("_body")
     return metric._replace(
-        name=f"{metric.name}_{word}",
+        name=f"{stem}_{word}{inside}",
         function=partial(metric.function, combine=word),
         range=_OF_ONE.get(metric.range, metric.range),
         summary=f"{metric.name} of the worse source alone: a copy of the other does not help",

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from functools import cache
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from fuse.errors import InputError
@@ -68,6 +68,13 @@ def separable(
 def smooth(image: Float[Tensor, "*b h w"], window: Taps) -> Float[Tensor, "*b y x"]:
     """Weighted local mean under the square window `window` x `window`, valid part only."""
     return separable(image, window, window)
+
+
+def middle(mask: Bool[Tensor, "*b h w"], window: Taps, step: int = 1) -> Bool[Tensor, "*b y x"]:
+    """The mask at the middle pixel of every place of the window that `separable` with this `step` keeps."""
+    half = len(window) // 2
+    height, width = mask.shape[-2:]
+    return mask[..., half : height - half : step, half : width - half : step]
 
 
 def decimated(image: Float[Tensor, "*b h w"], window: Taps) -> Float[Tensor, "*b y x"]:

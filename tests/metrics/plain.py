@@ -242,7 +242,7 @@ def viff(f: Array, a: Array, b: Array) -> float:
     return float(value / 2.15)
 
 
-def q_g(f: Array, a: Array, b: Array) -> float:
+def q_g(f: Array, a: Array, b: Array, where: Array | bool = True) -> float:
     def edges(x: Array) -> tuple[Array, Array]:
         across, down = sobel(x, "constant")
         flat = across == 0
@@ -254,7 +254,7 @@ def q_g(f: Array, a: Array, b: Array) -> float:
         ratio = np.where(g == gf, gf, np.minimum(g, gf) / np.where(high > 0, high, 1))
         aligned = 1 - np.abs(angle - af) / (np.pi / 2)
         kept = 0.9994 / (1 + np.exp(-15 * (ratio - 0.5))) * 0.9879 / (1 + np.exp(-22 * (aligned - 0.8)))
-        upper, lower = upper + (kept * g).sum(), lower + g.sum()
+        upper, lower = upper + (kept * g).sum(where=where), lower + g.sum(where=where)
     return float(upper / lower)
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 import plain
+import plain_body
 import plain_transforms
 from plain import Array
 from scipy import fft, ndimage
@@ -70,5 +71,6 @@ PLAIN: dict[str, Callable[..., float]] = {
 _NAMES = {
     plain: "en sf ag ei nmi ce q_ncie q_te mse cc scd ms_ssim mef_ssim q_s q_w q_e q_c q_y vif viff q_g epi",
     plain_transforms: "q_m q_sf q_cv q_cb q_p",
+    plain_body: "en_body sd_body mi_body scd_body ssim_body ssim_min_body vif_body vif_min_body q_g_body q_g_min_body",
 }
 PLAIN |= {name: getattr(module, name) for module, names in _NAMES.items() for name in names.split(" ")}

@@ -16,13 +16,14 @@ SYMMETRIC = [n for n, m in METRICS.items() if m.uses == "sources" and n not in O
 # one source, which F has lost something of: none of these may reward that
 FAITHFUL = [
     *("mi", "nmi", "mse", "rmse", "psnr", "cc", "ssim", "mef_ssim", "q_s", "q_w", "q_e", "q_c", "q_y", "vif", "viff"),
-    *("q_g", "epi", "q_cv", "q_cb", "q_m", "fmi_raw", "fmi_edge"),
+    *("q_g", "epi", "q_cv", "q_cb", "q_m", "fmi_raw", "fmi_edge", "mi_body", "ssim_body", "vif_body", "q_g_body"),
 ]
 ACTIVITY = ["sf", "ag", "ei"]
 DIFFERENTIABLE = [
     *("mean", "sd", "sf", "ag", "ei", "mse", "rmse", "psnr", "cc", "scd", "ssim", "mef_ssim", "q_s", "q_w", "q_e"),
     *("q_c", "q_y", "vif", "viff", "q_g", "l_abf", "n_abf", "epi", "q_m", "q_sf", "brightness_shift", "ghost"),
     *("mse_ref", "rmse_ref", "psnr_ref", "ssim_ref", "psnr_inner"),
+    *("sd_body", "scd_body", "ssim_body", "vif_body", "q_g_body"),
 ]
 
 
