@@ -418,6 +418,7 @@ def test_pages_from_one_command(
     shown = {"average", "laplacian", "thermal", "thermal@0", "thermal@1", "tno-whole", "copy-ir", "copy-vi"}
     shown |= {"noisy-average", "stretched-average", "maximum"}
     parsed = Parsed((tmp_path / "docs" / "infrared.html").read_text())
+    assert not any(tag == "img" for tag, _ in parsed.tags)  # pictures are others'
     rows = {row[1]: dict(zip(parsed.rows[0], row, strict=True)) for row in parsed.rows[1:]}
     assert set(rows) == shown
     assert rows["thermal"]["ms"] == "1,500"
