@@ -173,7 +173,7 @@ def test_opencv_is_known_to_the_reader_of_files_to_alignment_and_to_one_function
     knowing = {(of_the_project(path), at_once) for path in SOURCES for name, at_once in imports(path) if name == "cv2"}
     elsewhere = {(path, at_once) for path, at_once in knowing if not path.startswith("fuse/align/")}
     shelf = ("fuse/photos/shelf.py", True)  # fills in what an aligned picture does not show
-    assert elsewhere - {shelf} == {("fuse/data/io.py", True), ("fuse/models/masks.py", False)}
+    assert elsewhere - {shelf} == {("fuse/data/io.py", True), ("fuse/metrics/regions.py", False)}
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=of_the_project)

@@ -12,6 +12,7 @@ from fuse.metrics.gradient import q_g
 from fuse.metrics.information import mi
 from fuse.metrics.levels import Image, Images, Scores, grey
 from fuse.metrics.memo import Memo
+from fuse.metrics.regions import regions
 from fuse.metrics.statistics import en, sd
 from fuse.metrics.structure import ssim
 
@@ -36,23 +37,15 @@ def body_mask(*sources: Image) -> Bool[Tensor, "b 1 h w"]:
     return found.to(bright.device)
 
 
-def _regions(mask: Bool[Tensor, "h w"]) -> tuple[Tensor, Tensor]:
-    """The number of its 4-connected region of 1 at every pixel, 0 where the mask is 0; pixels of each number."""
-    import cv2  # torch has no labelling
-
-    _, labels, facts, _ = cv2.connectedComponentsWithStats(mask.byte().numpy(), connectivity=4)
-    return torch.from_numpy(labels).long(), torch.from_numpy(facts[:, cv2.CC_STAT_AREA].copy())
-
-
 def _filled(mask: Bool[Tensor, "h w"]) -> Bool[Tensor, "h w"]:
-    empty, sizes = _regions(~mask)
+    empty, sizes = regions(~mask, corners=False)
     outside = torch.zeros(sizes.shape, dtype=torch.bool)
     outside[torch.cat([empty[0], empty[-1], empty[:, 0], empty[:, -1]])] = True
     return mask | ~outside[empty]
 
 
 def _without_specks(mask: Bool[Tensor, "h w"]) -> Bool[Tensor, "h w"]:
-    labels, sizes = _regions(mask)
+    labels, sizes = regions(mask, corners=False)
     sizes[0] = 0  # what is not in the mask
     return mask & (sizes >= SPECK * sizes.max())[labels]
 

@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from fuse.errors import InputError
+from fuse.metrics.regions import regions
 from fuse.models.guided import line_sum
 
 
@@ -55,8 +56,6 @@ def large_regions(mask: Bool[Tensor, "b 1 h w"], least: float) -> Bool[Tensor, "
     Raises:
         InputError: `least` is negative, or the step is to become part of an exported graph.
     """
-    import cv2  # torch has no labelling, and rounds of max pooling until nothing changes take seconds in a maze
-
     if torch.compiler.is_exporting():
         raise InputError("small regions are removed from its map, for which ONNX has no operator")
     if least < 0:
@@ -64,10 +63,10 @@ def large_regions(mask: Bool[Tensor, "b 1 h w"], least: float) -> Bool[Tensor, "
     threshold = least * mask[0].numel() if least < 1 else least
     kept = torch.empty(mask.shape, dtype=torch.bool)
     for picture, into in zip(mask[:, 0].cpu(), kept[:, 0], strict=True):
-        _, labels, facts, _ = cv2.connectedComponentsWithStats(picture.byte().numpy(), connectivity=8)
-        large = facts[:, cv2.CC_STAT_AREA] >= threshold
+        labels, sizes = regions(picture, corners=True)
+        large = sizes >= threshold
         large[0] = False  # what is 0
-        into.copy_(torch.from_numpy(large[labels]))
+        into.copy_(large[labels])
     return kept.to(mask.device)
 
 
