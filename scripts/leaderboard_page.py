@@ -16,19 +16,20 @@ from fuse.report_tables import ARROW, WORDS, markdown
 
 TEMPLATE = Path(__file__).with_name("leaderboard.html")
 NOTES = {
-    "parameters": "of what is used to fuse.",
+    "mean rank": "over the metrics that are not in brackets, 1 is best, with its bootstrap 95 % interval over pairs.",
+    "beats the average": "on how many of the metrics of this page a method is better than the plain average of the "
+    "sources.",
     "steps": "of training, in the folder that was judged; rules and pictures that others made have none.",
+    "parameters": "of what is used to fuse.",
     "GFLOP": "1e9 operations of convolutions and matrix products for two pictures of 640x480; a multiplication and an "
     "addition are two.",
     "ms": "of the processor, on {threads} thread(s), for two colour pictures of 640x480; the shortest of three calls "
     "if the first takes less than two seconds.",
-    "MiB": "of memory that these take at the most, beyond what a process of its own held with network and pictures.",
+    "MiB": "of memory that these take at the most, beyond what a process of its own held with network and pictures; "
+    "good to 10 MiB or so.",
     "order": "mean of |F(a, b) − F(b, a)| over all pixels of the board's first pair, in grey levels of 0..255; 0: no "
     "pixel differs.",
     "licence": "of the authors' code, as the configuration of the model tells it; everything here is written anew.",
-    "beats the average": "on how many of the metrics of this page a method is better than the plain average of the "
-    "sources.",
-    "mean rank": "over the metrics that are not in brackets, 1 is best, with its bootstrap 95 % interval over pairs.",
     "(metric)": "not ranked on, because a row that fuses nothing (in italics, below the methods) is best. All metrics "
     "are means over the pairs.",
     "bold": "best of its column, of metrics that are ranked on, mean rank, ms and MiB.",
@@ -132,6 +133,10 @@ def table(
         beaten = sum(better(metrics[m]["better"], values[name][m].mean, values["average"][m].mean) for m in metrics)
         trivial = name in summary["trivial"]
         cells = [
+            Cell() if rank is None else Cell(
+                f"{rank['mean']:.1f}", rank["mean"], f"[{rank['low']:.1f}, {rank['high']:.1f}]", name in first
+            ),
+            Cell(f"{beaten} of {len(metrics)}", beaten),
             counted(facts.get("step"), ""),
             counted(facts.get("parameters"), ","),
             counted(cost.gflop, ",.1f"),
@@ -139,10 +144,6 @@ def table(
             counted(cost.bytes, ",.0f", 1 / 2**20, name in smallest),
             Cell(grey_levels(cost.order), cost.order) if cost.order is not None else Cell(),
             Cell(licences.get(name, "")),
-            Cell(f"{beaten} of {len(metrics)}", beaten),
-            Cell() if rank is None else Cell(
-                f"{rank['mean']:.1f}", rank["mean"], f"[{rank['low']:.1f}, {rank['high']:.1f}]", name in first
-            ),
         ]  # fmt: skip
         for m in metrics:
             value = values[name][m]
@@ -158,7 +159,7 @@ def table(
 
 
 def columns(metrics: Mapping[str, Any]) -> list[Column]:
-    """After `#` and `method`: what it costs and what it is, how it ranks, and every metric."""
+    """After `#` and `method`: how it ranks, what it is and what it costs, and every metric."""
     facts = {"steps": 1, "parameters": -1, "GFLOP": -1, "ms": -1, "MiB": -1, "order": -1, "licence": None}
     found = [Column(name, "fact", sign, NOTES[name], words=name == "licence") for name, sign in facts.items()]
     found += [
