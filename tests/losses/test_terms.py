@@ -7,7 +7,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.ndimage import convolve
+from scipy.ndimage import convolve, uniform_filter
 from skimage.metrics import structural_similarity
 from torch import Tensor
 
@@ -97,6 +97,50 @@ def test_decision_agrees_with_numpy(count: int) -> None:
     sources = pictures(count, channels=3)
     for ours, theirs in zip(terms.decision(sources), chosen(sources), strict=True):
         assert np.array_equal(ours.numpy(), theirs)
+
+
+@pytest.mark.parametrize(("count", "window"), [(2, 3), (3, 5), (2, 9)])
+def test_smoothed_decisions_agree_with_scipy(count: int, window: int) -> None:
+    sources = pictures(count, 20, 23)
+    twice = [each(torch.from_numpy(each(x, BLUR)), BLUR) for x in sources]
+    around = [
+        uniform_filter(np.abs(x.numpy() - b), window, mode="constant", axes=(2, 3))
+        for x, b in zip(sources, twice, strict=True)
+    ]
+    winner = np.stack(around).argmax(0)
+    decided = terms.decision(sources, window)
+    for i, ours in enumerate(decided):
+        assert np.array_equal(ours.numpy(), winner == i)
+    assert not torch.equal(decided, terms.decision(sources))
+
+
+def test_ties_of_smoothed_decisions_go_to_the_first() -> None:
+    x = pictures(1)[0]
+    assert torch.equal(terms.decision([x, -x, x], 9)[0], torch.ones_like(x))
+    near, far = torch.zeros(2, 1, 1, 15, 15, dtype=torch.float64)
+    far[..., 7, 7] = 1
+    second = terms.decision([near, far], 5)[1, 0, 0]
+    told = torch.zeros(15, 15, dtype=torch.float64)
+    told[3:12, 3:12] = 1  # the blurs reach 2 pixels from the point and the window 2 more; in the rest a tie
+    assert torch.equal(second, told)
+    with pytest.raises(InputError, match="window=4: must be odd"):
+        terms.decision([near, far], 4)
+
+
+@pytest.mark.parametrize("name", DECIDED)
+def test_the_decided_losses_take_the_window(name: str) -> None:
+    fused, near, far = pictures(3)
+    chosen, difference = (
+        terms.decision([near, far], 7),
+        {
+            "intensity": [fused - x for x in (near, far)],
+            "gradient": [terms.laplacian(fused) - terms.laplacian(x) for x in (near, far)],
+        },
+    )
+    by_hand = sum((s * d**2).mean() for s, d in zip(chosen, difference[name], strict=True))
+    sample = pair(near, far)
+    assert DECIDED[name](fused, sample, window=7).item() == pytest.approx(float(by_hand), rel=1e-12)
+    assert DECIDED[name](fused, sample).item() != pytest.approx(float(by_hand), rel=1e-3)
 
 
 def test_no_gradient_flows_through_the_decision() -> None:
