@@ -54,7 +54,7 @@ def test_planned_runs() -> None:
         "train": ["experiment=a"],
         "steps": 7,
         "switches": [{"name": "x", "train": ["x=1"]}, {"name": "y", "use": {"rule": "sum"}}],
-        "ladder": [{"name": "p", "train": ["p=1"]}, {"name": "q", "train": ["q=2"]}],
+        "ladder": [{"name": "p", "train": ["p=1"]}, {"name": "q", "train": ["q=2", "p=3"]}],
     }
     recipe = ["experiment=a", "run.steps=7"]
     planned = {(run.row, run.seed): run.words for run in reproduce.planned(card)}
@@ -63,7 +63,7 @@ def test_planned_runs() -> None:
         ("x", 0): [*recipe, "x=1"],
         **{("y", seed): recipe for seed in (0, 1, 2)},
         **{("p", seed): [*recipe, "p=1"] for seed in (0, 1, 2)},
-        **{("q", seed): [*recipe, "p=1", "q=2"] for seed in (0, 1, 2)},
+        **{("q", seed): [*recipe, "p=3", "q=2"] for seed in (0, 1, 2)},
     }
     assert {run.row for run in reproduce.planned(card) if run.use} == {"y"}
 
