@@ -127,44 +127,44 @@ def table(
         for field in ("seconds", "bytes")
     )
     first = least({name: rank["mean"] for name, rank in ranked["mean_rank"].items()})
-    rows = []
+    heads, rows = columns(metrics), []
     for place, name in enumerate(names, 1):
         facts, cost, rank = summary["methods"][name], measured[name], ranked["mean_rank"].get(name)
         beaten = sum(better(metrics[m]["better"], values[name][m].mean, values["average"][m].mean) for m in metrics)
         trivial = name in summary["trivial"]
-        cells = [
-            Cell() if rank is None else Cell(
+        cells = {
+            "mean rank": Cell() if rank is None else Cell(
                 f"{rank['mean']:.1f}", rank["mean"], f"[{rank['low']:.1f}, {rank['high']:.1f}]", name in first
             ),
-            Cell(f"{beaten} of {len(metrics)}", beaten),
-            counted(facts.get("step"), ""),
-            counted(facts.get("parameters"), ","),
-            counted(cost.gflop, ",.1f"),
-            counted(cost.seconds, ",.0f", 1e3, name in quickest),
-            counted(cost.bytes, ",.0f", 1 / 2**20, name in smallest),
-            Cell(grey_levels(cost.order), cost.order) if cost.order is not None else Cell(),
-            Cell(licences.get(name, "")),
-        ]  # fmt: skip
+            "beats the average": Cell(f"{beaten} of {len(metrics)}", beaten),
+            "steps": counted(facts.get("step"), ""),
+            "parameters": counted(facts.get("parameters"), ","),
+            "GFLOP": counted(cost.gflop, ",.1f"),
+            "ms": counted(cost.seconds, ",.0f", 1e3, name in quickest),
+            "MiB": counted(cost.bytes, ",.0f", 1 / 2**20, name in smallest),
+            "order": Cell(grey_levels(cost.order), cost.order) if cost.order is not None else Cell(),
+            "licence": Cell(licences.get(name, "")),
+        }  # fmt: skip
         for m in metrics:
             value = values[name][m]
             ends = f"[{written(value.low)}, {written(value.high)}]" if value.n else ""
-            cells.append(Cell(written(value.mean), value.mean, ends, name in best.get(m, ())))
-        rows.append(Row(str(place) if rank else "", name, facts["kind"], trivial, cells))
+            cells[m] = Cell(written(value.mean), value.mean, ends, name in best.get(m, ()))
+        found = [cells[column.name] for column in heads]
+        rows.append(Row(str(place) if rank else "", name, facts["kind"], trivial, found))
     told = [
         f"Protocol {summary['protocol']['name']}; " + ", ".join(f"{k} {v}" for k, v in summary["versions"].items()),
         f"Pairs {', '.join(stems)}",
     ]
     heading = f"{data['name']}, {data['pairs']} pairs"
-    return Table(data["name"], heading, told, columns(metrics), rows, list(summary["failures"]))
+    return Table(data["name"], heading, told, heads, rows, list(summary["failures"]))
 
 
 def columns(metrics: Mapping[str, Any]) -> list[Column]:
     """After `#` and `method`: how it ranks, what it is and what it costs, and every metric."""
+    signs = {"mean rank": -1, "beats the average": 1}
     facts = {"steps": 1, "parameters": -1, "GFLOP": -1, "ms": -1, "MiB": -1, "order": -1, "licence": None}
-    found = [Column(name, "fact", sign, NOTES[name], words=name == "licence") for name, sign in facts.items()]
-    found += [
-        Column(name, "rank", sign, NOTES[name]) for name, sign in {"beats the average": 1, "mean rank": -1}.items()
-    ]
+    found = [Column(name, "rank", sign, NOTES[name]) for name, sign in signs.items()]
+    found += [Column(name, "fact", sign, NOTES[name], words=name == "licence") for name, sign in facts.items()]
     for name, card in metrics.items():
         sign, reason = card["better"], card["not_ranked_because"]
         told = f"{card['summary']}. {WORDS[sign]}; {card['source']}." + (f" Not ranked on: {reason}" if reason else "")
