@@ -13,22 +13,25 @@ FAINT = 4 / 255  # brightness at which a source has half of its say
 
 
 class Medical(Thermal):
-    """`Thermal` in which a source has no say where it is silent: F = sum_n w_n x_n, w_n ~ e^s_n x_n / (x_n + 4/255).
+    """`Thermal` whose sources add up: F = min(1, sum_n g_n x_n), gains g_n from 0 to 1, and 1 where no other speaks.
 
-    Where only one source is not 0 the result is that source, to the last bit, and where all are 0 it is 0: an empty
-    background stays empty, and the colours of a functional picture stay as they are outside of the structural one.
-    Beside so much that is empty SCD wants more of what is bright than `Thermal` begins with.
+    A mixture halves the contrast of both where both show something; a sum need not, and SCD wants it. How loud a source
+    is: v_n = x_n / (x_n + 4/255); g_n = 1 - (1 - sigmoid s_n) max v_m over the others m. Where only one source is not 0
+    the result is that source, to the last bit, and where all are 0 it is 0: an empty background stays empty, and the
+    colours of a functional picture stay as they are outside of the structural one.
     """
 
-    pivot = 0.25
+    def start(self, stack: Float[Tensor, "b n h w"], total: Float[Tensor, "b 1 h w"]) -> Float[Tensor, "b n h w"]:
+        """The same for all: gains of a half at balance 0, as in the average, and of 0.73 at 1."""
+        return torch.ones_like(stack)
 
-    def mixed(self, stack: Float[Tensor, "b n h w"], scores: Float[Tensor, "b n h w"]) -> Float[Tensor, "b 1 h w"]:
-        """The mixture of what is not silent; no bit of it depends on the order of the sources."""
-        said = stack.clamp_min(0) / (stack.clamp_min(0) + FAINT)
-        powers = (scores - scores.amax(1, keepdim=True)).exp() * said
-        fused = in_any_order(powers * stack) / in_any_order(powers).clamp_min(1e-12)
-        alone = (stack > 0).sum(1, keepdim=True) == 1
-        return torch.where(alone, stack.amax(1, keepdim=True), fused)
+    def joined(self, stack: Float[Tensor, "b n h w"], scores: Float[Tensor, "b n h w"]) -> Float[Tensor, "b 1 h w"]:
+        """The sum; no bit of it depends on the order of the sources."""
+        loud = stack.clamp_min(0) / (stack.clamp_min(0) + FAINT)
+        count = range(stack.shape[1])
+        others = torch.stack([loud[:, [m for m in count if m != n]].amax(1) for n in count], 1)
+        gains = 1 - (1 - scores.sigmoid()) * others
+        return in_any_order(gains * stack).clamp_max(1)
 
 
 def left_out(fused: Float[Tensor, "b 1 h w"], sample: Sample) -> Float[Tensor, ""]:

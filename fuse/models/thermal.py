@@ -64,7 +64,6 @@ class Thermal(nn.Module):
 
     channels, luma, multiple, margin = 1, "full", 32, None
     everywhere = "takes mean and deviation from whole pictures"
-    pivot = 1.0  # c of `distinct`, of the mean of the pictures
 
     def __init__(self, balance: float = 0.5) -> None:
         """
@@ -93,15 +92,19 @@ class Thermal(nn.Module):
         balance = torch.full((count, 1), self.balance) if drawn is None else drawn
         balance = balance.to(sources[0])
         stack = torch.cat(sources, 1)
-        fused = self.mixed(stack, self.scores(stack, balance)) if len(sources) > 1 else stack
+        fused = self.joined(stack, self.scores(stack, balance)) if len(sources) > 1 else stack
         if not self.training:
             return fused
         return fused, {"balance": balance[..., None, None]}
 
-    def mixed(self, stack: Float[Tensor, "b n h w"], scores: Float[Tensor, "b n h w"]) -> Float[Tensor, "b 1 h w"]:
+    def joined(self, stack: Float[Tensor, "b n h w"], scores: Float[Tensor, "b n h w"]) -> Float[Tensor, "b 1 h w"]:
         """sum_n e^s_n x_n / sum_n e^s_n, no bit of which depends on the order of the sources."""
         powers = (scores - scores.amax(1, keepdim=True)).exp()
         return in_any_order(powers * stack) / in_any_order(powers)
+
+    def start(self, stack: Float[Tensor, "b n h w"], total: Float[Tensor, "b 1 h w"]) -> Float[Tensor, "b n h w"]:
+        """Scores at balance 1 before anything is learned."""
+        return distinct(stack, total)
 
     def scores(self, stack: Float[Tensor, "b n h w"], balance: Float[Tensor, "b 1"]) -> Float[Tensor, "b n h w"]:
         """One score per source and pixel, from -8 to 8; a source's own place among the others does not matter.
@@ -112,7 +115,7 @@ class Thermal(nn.Module):
         count = stack.shape[1]
         label = 2 * balance - 1
         total = in_any_order(stack)
-        lead = (self.lead[0] + self.lead[1] * label)[..., None, None] * distinct(stack, total, self.pivot)
+        lead = (self.lead[0] + self.lead[1] * label)[..., None, None] * self.start(stack, total)
         seen = stack.clamp_min(0).sqrt()
         mean = in_any_order(seen) / count
         middle = level(mean, total)
@@ -139,17 +142,15 @@ def level(x: Float[Tensor, "b 1 h w"], total: Float[Tensor, "b 1 h w"]) -> Float
     return (x * shown).sum((2, 3), keepdim=True) / shown.sum((2, 3), keepdim=True).clamp_min(1)
 
 
-def distinct(
-    stack: Float[Tensor, "b n h w"], total: Float[Tensor, "b 1 h w"], pivot: float = 1.0
-) -> Float[Tensor, "b n h w"]:
+def distinct(stack: Float[Tensor, "b n h w"], total: Float[Tensor, "b 1 h w"]) -> Float[Tensor, "b n h w"]:
     """Scores of the mixture in which every source is what the result has beside the others, as SCD wants it.
 
-    Of two sources: F = a + b - c, c the mean of both pictures times `pivot`, cut to between a and b. As a weight of a
+    Of two sources: F = a + b - c, c the mean of both pictures, cut to between a and b. As a weight of a
     that is t = (a - c) / (a - b), cut to 0.02 .. 0.98, and the scores of a and b are log(t / (1 - t)) / 2 and its
     negative; of more sources, b is the mean of the others.
     """
     count = stack.shape[1]
-    middle = pivot * level(total, total) / count
+    middle = level(total, total) / count
     apart = stack - (total - stack) / (count - 1)
     share = ((stack - middle) * apart + FAINT**2 / 2) / (apart.square() + FAINT**2)
     return share.clamp(EVEN, 1 - EVEN).logit() / 2

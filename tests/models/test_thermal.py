@@ -1,4 +1,4 @@
-"""Thermal and Medical: order, range and reach of the mixture, the label, silence, and what their losses ask for."""
+"""Thermal and Medical: order, range and reach of mixture and sum, the label, silence, and what their losses ask for."""
 
 from itertools import permutations
 from pathlib import Path
@@ -44,14 +44,29 @@ def test_no_bit_depends_on_the_order(kind: type[Thermal], count: int) -> None:
     assert (fused - torch.stack(given).mean(0)).std() > 0.01
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_nothing_comes_out_that_no_source_has(kind: type[Thermal]) -> None:
+def test_nothing_comes_out_that_no_source_has() -> None:
     given = claims.pictures(64, 64, 3)
     with torch.no_grad():
-        fused = network(kind)(*given)
-        assert torch.equal(network(kind)(given[0]), given[0])
+        fused = network()(*given)
     low, high = torch.stack(given).aminmax(dim=0)
     assert ((fused >= low - 1e-6) & (fused <= high + 1e-6)).all()
+
+
+def test_sums_stay_below_the_sum_and_below_1() -> None:
+    given = [x.square() for x in claims.pictures(64, 64, 3)]
+    with torch.no_grad():
+        fused = network(Medical)(*given)
+    assert (fused <= sum(given) + 1e-6).all()
+    assert (fused == 1).any()
+    assert (fused > torch.stack(given).amax(0) + 0.01).any()  # no mixture
+    assert (fused >= 0).all()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_one_source_alone_is_itself(kind: type[Thermal]) -> None:
+    given = claims.pictures(64, 64, 1)[0]
+    with torch.no_grad():
+        assert torch.equal(network(kind)(given), given)
 
 
 def test_use() -> None:
@@ -103,22 +118,30 @@ def test_both_ends_of_the_label_are_drawn_often() -> None:
     assert 3 <= int((drawn == 1).sum()) <= 20
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_before_training_it_leads_by_scd(kind: type[Thermal]) -> None:
-    """At 1 a + b - c within both, at 0 the average."""
-    made, (a, b) = kind(balance=1).eval(), claims.pictures(32, 32)
+def before_training(kind: type[Thermal], balance: float) -> Thermal:
+    made = kind(balance=balance).eval()
     nn.init.zeros_(made.score.weight)
-    a, b = 0.4 + 0.6 * a, 0.4 + 0.6 * b
-    wanted = (a + b - kind.pivot * (a.mean() + b.mean()) / 2).clamp(torch.minimum(a, b), torch.maximum(a, b))
+    return made
+
+
+def test_before_training_it_leads_by_scd() -> None:
+    """At 1 a + b - c within both, at 0 the average."""
+    a, b = (0.4 + 0.6 * x for x in claims.pictures(32, 32))
+    wanted = (a + b - (a.mean() + b.mean()) / 2).clamp(torch.minimum(a, b), torch.maximum(a, b))
     with torch.no_grad():
-        fused = made(a, b)
-        average = kind(balance=0).eval()
-        nn.init.zeros_(average.score.weight)
-        torch.testing.assert_close(average(a, b), (a + b) / 2, atol=0.02 if kind is Medical else 1e-6, rtol=0)
+        fused = before_training(Thermal, 1)(a, b)
+        torch.testing.assert_close(before_training(Thermal, 0)(a, b), (a + b) / 2, atol=1e-6, rtol=0)
     assert (fused - wanted).abs().max() < 0.035  # no source has less than a fiftieth
-    if kind is Thermal:
-        sources = Sample((a, b))
-        assert metric(fused, sources, "scd") < metric((a + b) / 2, sources, "scd") - 0.05  # a loss: less is better
+    sources = Sample((a, b))
+    assert metric(fused, sources, "scd") < metric((a + b) / 2, sources, "scd") - 0.05  # a loss: less is better
+
+
+def test_before_training_medical_adds() -> None:
+    """The average at 0, sigmoid(1) of the sum at 1, where both speak up."""
+    a, b = (0.4 + 0.2 * x for x in claims.pictures(32, 32))
+    with torch.no_grad():
+        torch.testing.assert_close(before_training(Medical, 0)(a, b), (a + b) / 2, atol=0.02, rtol=0)
+        torch.testing.assert_close(before_training(Medical, 1)(a, b), 0.731 * (a + b), atol=0.01, rtol=0)
 
 
 def test_distinct_by_hand() -> None:
@@ -148,9 +171,12 @@ def test_silent_sources_have_no_say() -> None:
         fused = network(Medical)(a, b)
         assert torch.equal(fused[..., :8], torch.zeros(1, 1, 32, 8))
         assert torch.equal(fused[..., 8:16], a[..., 8:16])
-        even = Medical().mixed(torch.cat([a, b], 1), torch.zeros(1, 2, 32, 32))[..., 16:]
-    one, two = a[..., 16:] / (a[..., 16:] + FAINT), b[..., 16:] / (b[..., 16:] + FAINT)
-    torch.testing.assert_close(even, (one * a[..., 16:] + two * b[..., 16:]) / (one + two))
+        a, b, c = (x[..., 16:] for x in claims.pictures(32, 32, 3))
+        halves = Medical().joined(torch.cat([a, b / 9, c / 99], 1), torch.zeros(1, 3, 32, 16))
+    v = [x / (x + FAINT) for x in (a, b / 9, c / 99)]
+    gains = [1 - torch.maximum(v[1], v[2]) / 2, 1 - torch.maximum(v[0], v[2]) / 2, 1 - torch.maximum(v[0], v[1]) / 2]
+    wanted = gains[0] * a + gains[1] * b / 9 + gains[2] * c / 99
+    torch.testing.assert_close(halves, wanted.clamp_max(1))
 
 
 def test_colours_outside_the_structural_picture_stay() -> None:
