@@ -39,15 +39,9 @@ def fixed(sample: Sample, shares: Mapping[str, float]) -> Weights:
     return values.view(-1, 1, 1, 1, 1).expand(-1, first.shape[0], -1, -1, -1)
 
 
-def repeated_blur(sample: Sample, window: int = 1) -> Weights:
-    """1 for the source that a repeated blur changes most, else 0; ties go to the first (MFF-GAN's decision, ZMFF).
-
-    `window`: side of the square around each pixel over which that is averaged; 1 in the papers.
-
-    Raises:
-        InputError: an even window.
-    """
-    return decision(sample.sources, window)
+def repeated_blur(sample: Sample) -> Weights:
+    """1 for the source that a repeated blur changes most, else 0; ties go to the first (MFF-GAN's decision, ZMFF)."""
+    return decision(sample.sources)
 
 
 def maximum(sample: Sample, operator: Operator = "sobel") -> Weights:

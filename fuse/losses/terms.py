@@ -50,19 +50,13 @@ def decision(sources: Sequence[Picture], window: int = 1) -> Float[Tensor, "n b 
 
 
 def decided_intensity(fused: Picture, sample: Sample, window: int = 1) -> Tensor:
-    """L_int of MFF-GAN: sum over sources of mean(S_i (F - I_i)^2), S the decision.
-
-    `window`: side of the square over which it is averaged, see `decision`; the paper decides pixel by pixel.
-    """
+    """L_int of MFF-GAN: sum over sources of mean(S_i (F - I_i)^2), S the decision (its `window` is 1 in the paper)."""
     chosen = decision(sample.sources, window)
     return sum_over((s * (fused - x) ** 2).mean() for s, x in zip(chosen, sample.sources, strict=True))
 
 
 def decided_gradient(fused: Picture, sample: Sample, window: int = 1) -> Tensor:
-    """L_grad of MFF-GAN: sum over sources of mean(S_i (lap F - lap I_i)^2), S the decision, Laplacians signed.
-
-    `window` as for `decided_intensity`.
-    """
+    """L_grad of MFF-GAN: sum over sources of mean(S_i (lap F - lap I_i)^2), S the decision, Laplacians signed."""
     chosen, edges = decision(sample.sources, window), laplacian(fused)
     return sum_over((s * (edges - laplacian(x)) ** 2).mean() for s, x in zip(chosen, sample.sources, strict=True))
 

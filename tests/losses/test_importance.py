@@ -120,12 +120,6 @@ def test_activity_against_scipy() -> None:
         importance.activity(sample_of(ir, vi), lambda x: {"x": x}, 4)
 
 
-def test_repeated_blur_takes_the_window() -> None:
-    ir, vi = pictures(2)
-    smooth = importance.repeated_blur(sample_of(ir, vi), window=5)
-    assert torch.equal(smooth, decision([ir, vi], 5))
-    assert not torch.equal(smooth, importance.repeated_blur(sample_of(ir, vi)))
-
 
 def test_maximum_takes_the_steeper() -> None:
     ir, vi = pictures(2)
