@@ -10,7 +10,6 @@ from scipy.ndimage import uniform_filter
 
 from fuse.errors import InputError
 from fuse.losses import importance
-from fuse.losses.terms import decision
 
 FUNCTIONS = {
     "equal": importance.equal,
@@ -118,7 +117,6 @@ def test_activity_against_scipy() -> None:
     assert np.array_equal(weights[0, :, 0].numpy(), (blurred[0] >= blurred[1]).astype(float))
     with pytest.raises(InputError, match="window=4: must be odd"):
         importance.activity(sample_of(ir, vi), lambda x: {"x": x}, 4)
-
 
 
 def test_maximum_takes_the_steeper() -> None:
