@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from fuse import methods
+from fuse.protocol import load
 
 OURS = "ours"  # the row of the recipe itself
 TRIVIAL = ("average", "maximum")  # and copies of the sources
@@ -82,7 +83,7 @@ def page(card: Card) -> str:
 
 def table(card: Card, board: Board, summary: dict[str, Any], printed: str) -> str:
     """Printed rows, those of released weights and pictures, ours, and trivial ones, under one protocol."""
-    metrics = list(summary["metrics"])
+    metrics = columns(board, summary)
     lines = head(["", *metrics])
     for row in board.told.get(printed, []):
         cells = [f"{row[m]:g}" if m in row else "" for m in metrics]
@@ -97,9 +98,14 @@ def table(card: Card, board: Board, summary: dict[str, Any], printed: str) -> st
     return "\n".join(lines)
 
 
+def columns(board: Board, summary: dict[str, Any]) -> list[str]:
+    """Metrics in the order of the board or of its protocol, which every table of a card shares."""
+    return [m for m in board.told.get("metrics", load(board.told["protocol"]).metrics) if m in summary["metrics"]]
+
+
 def switches(card: Card, board: Board) -> str:
     """What each switch changes."""
-    metrics = list(board.raw["metrics"])
+    metrics = columns(board, board.raw)
     lines = head(["switch", "what", *metrics])
     for switch in card.told["switches"]:
         changes = [change(card, switch["name"], board.raw, m) for m in metrics]
@@ -122,7 +128,7 @@ def change(card: Card, row: str, summary: dict[str, Any], metric: str) -> str:
 
 def ladder(card: Card, board: Board) -> str:
     """The steps that mend a method, each with all before it."""
-    metrics = list(board.raw["metrics"])
+    metrics = columns(board, board.raw)
     lines = head(["", "what", *metrics])
     rungs = [{"name": OURS, "why": "as published"}, *card.told["ladder"]]
     for rung in rungs:
