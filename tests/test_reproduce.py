@@ -1,5 +1,6 @@
 """scripts/reproduce: what is trained for a card, what its pages say of made rows, and a whole card on made pairs."""
 
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -126,7 +127,8 @@ def test_a_card_from_training_to_page(
             levels = generator.integers(0, 256, (8, 8), dtype=np.uint8).repeat(6, 0).repeat(6, 1)
             Image.fromarray(levels).save(tmp_path / folder / f"{stem}.png")
     (tmp_path / "cards").mkdir()
-    (tmp_path / "cards" / "tiny.yaml").write_text(CARD)
+    for name in ("tiny", "twin"):
+        (tmp_path / "cards" / f"{name}.yaml").write_text(CARD)
     monkeypatch.setenv("FUSE_DATA", str(tmp_path))
     monkeypatch.setattr(reproduce, "CARDS", tmp_path / "cards")
     monkeypatch.setattr(reproduce, "PAGES", tmp_path / "pages")
@@ -142,8 +144,9 @@ def test_a_card_from_training_to_page(
 
     monkeypatch.setattr(reproduce.subprocess, "run", here)
     words = ["reproduce", "--work", "work", "--released", str(tmp_path / "released")]
-    monkeypatch.setattr(sys, "argv", words)
+    monkeypatch.setattr(sys, "argv", [*words, "tiny"])
     reproduce.main()
+    assert not (tmp_path / "pages" / "README.md").exists()
     assert started == ["train"] * 3 + ["eval"] * 2
     page = (tmp_path / "pages" / "tiny.md").read_text()
     rows = [line for line in page.splitlines() if line.startswith("|")]
@@ -153,12 +156,13 @@ def test_a_card_from_training_to_page(
     assert any(row.startswith("| sum | features are added (in use) | ") for row in rows)
     assert any(row.startswith("| no SSIM | pixels alone | ") for row in rows)
     assert sum(row.startswith("| copy-vi | ") for row in rows) == 2
-    assert "[tiny](tiny.md)" in (tmp_path / "pages" / "README.md").read_text()
     rule = yaml.safe_load(next((tmp_path / "work" / "tiny").glob("*-0-*/config.json")).read_text())["fuser"]["rule"]
     assert rule == "sum"
 
     started.clear()
+    shutil.copytree(tmp_path / "work" / "tiny", tmp_path / "work" / "twin")
     monkeypatch.setattr(sys, "argv", words)
     reproduce.main()  # nothing is trained again, nor judged: the same page
-    assert started == ["eval"] * 2
+    assert started == ["eval"] * 4
     assert (tmp_path / "pages" / "tiny.md").read_text() == page
+    assert "[tiny](tiny.md)" in (tmp_path / "pages" / "README.md").read_text()
