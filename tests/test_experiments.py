@@ -18,7 +18,10 @@ CARDS = sorted(path.stem for path in Path(CONF, "experiment").glob("*.yaml"))
 SMALLER = {
     "pix2pix_mfi_whu": ["model.fuser.depth=6", "model.patches.size=64"],
     **{f"{name}_tno": ["model.patches.size=60"] for name in ("attentionfgan", "fusiongan", "ganmcc")},
-    **{f"{name}_tno": ["model.patches.size=64"] for name in ("ddcgan", "ufgan")},
+    **{f"{name}_tno": ["model.patches.size=32"] for name in ("cddfuse", "swinfusion")},
+    "ddcgan_tno": ["model.patches.size=64"],
+    "mfifgan_mfi_whu": ["model.patches.size=32"],
+    "ufgan_tno": ["model.patches.size=64", "model.fuser.widths=[16,32,64,128,256]"],
     "thermal_infrared": ["model.patches.size=112"],
     "medical_harvard": ["model.patches.size=112"],
 }
