@@ -35,7 +35,7 @@ def models() -> list[Card]:
                 "task": model["about"]["task"],
                 "parameters": sum(p.numel() for p in fuser.parameters()),
                 "gflop": flop,
-                "field": "whole picture" if margin is None else 2 * margin + 1,
+                "field": "whole picture" if margin is None or getattr(fuser, "surveys", False) else 2 * margin + 1,
                 "sources": "any" if many else 2,
                 "symmetric": model["about"]["symmetric"],
                 "training": model["step"]["_target_"].rpartition(".")[2].lower(),

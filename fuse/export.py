@@ -307,7 +307,7 @@ def facts_of(fuser: nn.Module, known: Mapping[str, Any], given: str, exported: E
         "luma": facts.luma if facts.channels == 1 else "none",
         "range": "0..1, not clipped",
         "selects": facts.selects,
-        "margin": "whole picture" if facts.margin is None else facts.margin,
+        "margin": "whole picture" if facts.margin is None or facts.surveys else facts.margin,
         "multiple": facts.multiple,
         "smallest": exported.smallest,
         "tolerance": TOLERANCE,

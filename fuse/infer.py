@@ -3,6 +3,7 @@
 import inspect
 import logging
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Literal, NamedTuple, TypeVar
 
 import torch
@@ -28,7 +29,8 @@ class Traits(NamedTuple):
     that sum to 1 instead of a picture. `margin`: how many pixels away an input can matter (None: everywhere, never
     tile). `multiple`: sides and tile corners must be multiples of it. `resizes`: it takes sources of different sizes
     and returns the largest; such a fuser is never tiled. `everywhere`: why it has no margin, in a few words. `arity`:
-    how many sources it takes, no more and no fewer (None: as many as its `forward` can be called with).
+    how many sources it takes, no more and no fewer (None: as many as its `forward` can be called with). `surveys`: it
+    takes levels from whole pictures; `survey` of their parts, added up, is what its `forward` takes as `levels`.
     """
 
     channels: int = 1
@@ -39,6 +41,7 @@ class Traits(NamedTuple):
     resizes: bool = False
     everywhere: str = ""
     arity: int | None = None
+    surveys: bool = False
 
 
 def traits(fuser: Callable[..., Tensor]) -> Traits:
@@ -164,8 +167,7 @@ def joined(
     known = filled(pictures, valid)
     weights = None
     if facts.selects:
-        inputs = [x.expand(-1, 3, -1, -1) if facts.channels == 3 else color.split(x, facts.luma)[0] for x in pictures]
-        weights = call(fuser, inputs)
+        weights = call(fuser, seen(pictures, facts))
         if known is not None:
             weights = weights * known
             total = summed(weights.split(1, 1))
@@ -174,7 +176,7 @@ def joined(
         fused = sum_weighted(weights, shown)
         luma = color.split(fused, "full")[0]
     elif facts.channels == 3:
-        fused = call(fuser, [x.expand(-1, 3, -1, -1) for x in pictures])
+        fused = call(fuser, seen(pictures, facts))
         luma = color.split(fused, "full")[0]
         fused = fused if coloured else luma
     else:
@@ -197,6 +199,11 @@ def joined(
         for source, weight in zip(sources, weights.split(1, 1), strict=True):
             pixels = torch.where(weight == 1, source.expand_as(pixels), pixels)
     return Joined(pixels, weights, luma)
+
+
+def seen(pictures: Sequence[Tensor], facts: Traits) -> list[Tensor]:
+    """What of pictures in [0, 1] a fuser is given: their luma, or RGB."""
+    return [x.expand(-1, 3, -1, -1) if facts.channels == 3 else color.split(x, facts.luma)[0] for x in pictures]
 
 
 def filled(pictures: list[Tensor], valid: Sequence[Tensor | None]) -> Tensor | None:
@@ -265,7 +272,14 @@ def whole(fuser: nn.Module, inputs: Sequence[Tensor], tile: int | None = None) -
     side = tile or usual(height, width)
     if side is None or facts.margin is None or facts.resizes:
         return padded(fuser, inputs)
-    return padded(lambda *grown: tiled(fuser, grown, side, facts), inputs, facts)
+    levels = survey(fuser, inputs) if facts.surveys else None
+    return padded(lambda *parts, **told: tiled(partial(fuser, **told), parts, side, facts), inputs, facts, levels)
+
+
+def survey(fuser: Any, inputs: Sequence[Tensor]) -> Tensor:
+    """The survey of a fuser that surveys, of pictures of any size as it sees them."""
+    surveyed: Tensor = fuser.survey(*grown(inputs, traits(fuser).multiple))
+    return surveyed
 
 
 def takes(fuser: nn.Module, count: int) -> bool:
@@ -277,15 +291,24 @@ def takes(fuser: nn.Module, count: int) -> bool:
     return traits(fuser).arity in (None, count)
 
 
-def padded(fuser: Callable[..., Tensor], inputs: Sequence[Tensor], facts: Traits | None = None) -> Tensor:
-    """What the fuser makes of pictures that are brought to its multiple by repeating the border, cut back to size."""
+def padded(
+    fuser: Callable[..., Tensor], inputs: Sequence[Tensor], facts: Traits | None = None, levels: Tensor | None = None
+) -> Tensor:
+    """What the fuser makes of pictures that are brought to its multiple, cut back to size; `levels` of the whole they
+    are parts of, if it surveys."""
     facts = facts or traits(fuser)
+    told = {} if levels is None else {"levels": levels}
     if facts.resizes:
         return fuser(*inputs)
     height, width = inputs[0].shape[-2:]
-    down, right = (max(-side % facts.multiple, 2 - side) for side in (height, width))  # one pixel cannot be reflected
-    grown = [F.pad(x, [0, right, 0, down], mode="replicate") for x in inputs] if down or right else list(inputs)
-    return fuser(*grown)[..., :height, :width]
+    return fuser(*grown(inputs, facts.multiple), **told)[..., :height, :width]
+
+
+def grown(inputs: Sequence[Tensor], multiple: int) -> list[Tensor]:
+    """Pictures whose sides are brought to a multiple by repeating the right and lower border, and to two pixels."""
+    height, width = inputs[0].shape[-2:]
+    down, right = (max(-side % multiple, 2 - side) for side in (height, width))  # one pixel cannot be reflected
+    return [F.pad(x, [0, right, 0, down], mode="replicate") for x in inputs] if down or right else list(inputs)
 
 
 def tiled(fuser: Callable[..., Tensor], inputs: Sequence[Tensor], side: int, facts: Traits) -> Tensor:

@@ -21,7 +21,7 @@ class Medical(Thermal):
     colours of a functional picture stay as they are outside of the structural one.
     """
 
-    def start(self, stack: Float[Tensor, "b n h w"], total: Float[Tensor, "b 1 h w"]) -> Float[Tensor, "b n h w"]:
+    def start(self, stack: Float[Tensor, "b n h w"], middle: Float[Tensor, "b 1 1 1"]) -> Float[Tensor, "b n h w"]:
         """The same for all: gains of a half at balance 0, as in the average, and of 0.73 at 1."""
         return torch.ones_like(stack)
 

@@ -62,8 +62,7 @@ class Thermal(nn.Module):
     While training, every picture draws its own (0 and 1 one time in six each, else any), found inside as `balance`.
     """
 
-    channels, luma, multiple, margin = 1, "full", 32, None
-    everywhere = "takes mean and deviation from whole pictures"
+    channels, luma, multiple, margin, surveys = 1, "full", 32, 320, True
 
     def __init__(self, balance: float = 0.5) -> None:
         """
@@ -84,15 +83,18 @@ class Thermal(nn.Module):
         self.to(memory_format=torch.channels_last)  # convolutions of few channels are up to five times faster so
 
     def forward(
-        self, *sources: Float[Tensor, "b 1 h w"]
+        self, *sources: Float[Tensor, "b 1 h w"], levels: Float[Tensor, "b 3"] | None = None
     ) -> Float[Tensor, "b 1 h w"] | tuple[Float[Tensor, "b 1 h w"], dict[str, Tensor]]:
-        """Fused luma in [0, 1], sides multiples of 32; in training also the labels drawn."""
+        """Fused luma in [0, 1], sides multiples of 32; in training also the labels drawn.
+
+        `levels`: the survey of the pictures of which these are parts; None: these are whole.
+        """
         count = sources[0].shape[0]
         drawn = (1.5 * torch.rand(count, 1) - 0.25).clamp(0, 1) if self.training else None
         balance = torch.full((count, 1), self.balance) if drawn is None else drawn
         balance = balance.to(sources[0])
         stack = torch.cat(sources, 1)
-        fused = self.joined(stack, self.scores(stack, balance)) if len(sources) > 1 else stack
+        fused = self.joined(stack, self.scores(stack, balance, levels)) if len(sources) > 1 else stack
         if not self.training:
             return fused
         return fused, {"balance": balance[..., None, None]}
@@ -102,11 +104,23 @@ class Thermal(nn.Module):
         powers = (scores - scores.amax(1, keepdim=True)).exp()
         return in_any_order(powers * stack) / in_any_order(powers)
 
-    def start(self, stack: Float[Tensor, "b n h w"], total: Float[Tensor, "b 1 h w"]) -> Float[Tensor, "b n h w"]:
-        """Scores at balance 1 before anything is learned."""
-        return distinct(stack, total)
+    def start(self, stack: Float[Tensor, "b n h w"], middle: Float[Tensor, "b 1 1 1"]) -> Float[Tensor, "b n h w"]:
+        """Scores at balance 1 before anything is learned; `middle` is the mean of all pictures."""
+        return distinct(stack, middle)
 
-    def scores(self, stack: Float[Tensor, "b n h w"], balance: Float[Tensor, "b 1"]) -> Float[Tensor, "b n h w"]:
+    def survey(self, *sources: Float[Tensor, "b 1 h w"]) -> Float[Tensor, "b 3"]:
+        """How many places show anything, and the sums over them of the sources' mean and of that of their square roots.
+
+        The surveys of the parts of a picture add up to its own.
+        """
+        stack = torch.cat(sources, 1).clamp_min(0)
+        total = in_any_order(stack)
+        each = [torch.ones_like(total), total / len(sources), in_any_order(stack.sqrt()) / len(sources)]
+        return (torch.cat(each, 1) * (total > 0)).sum((2, 3), dtype=torch.float64)
+
+    def scores(
+        self, stack: Float[Tensor, "b n h w"], balance: Float[Tensor, "b 1"], levels: Float[Tensor, "b 3"] | None = None
+    ) -> Float[Tensor, "b n h w"]:
         """One score per source and pixel, from -8 to 8; a source's own place among the others does not matter.
 
         What the U-Net sees are square roots, so that night has contrast too, less the mean of the whole scene and
@@ -114,12 +128,13 @@ class Thermal(nn.Module):
         """
         count = stack.shape[1]
         label = 2 * balance - 1
-        total = in_any_order(stack)
-        lead = (self.lead[0] + self.lead[1] * label)[..., None, None] * self.start(stack, total)
+        levels = self.survey(*stack.split(1, 1)) if levels is None else levels
+        light, root = (levels[:, 1:] / levels[:, :1].clamp_min(1))[..., None, None, None].unbind(1)
+        lead = (self.lead[0] + self.lead[1] * label)[..., None, None] * self.start(stack, light.to(stack))
         seen = stack.clamp_min(0).sqrt()
         mean = in_any_order(seen) / count
-        middle = level(mean, total)
-        spread = level(in_any_order((seen - middle).square()) / count, total).sqrt().clamp_min(FAINT)
+        middle = root.to(stack)
+        spread = (light - root.square()).clamp_min(FAINT**2).sqrt().to(stack)
         scene, deviation = (mean - middle) / spread, ((seen - mean) / spread).flatten(0, 1).unsqueeze(1)
         label = label.repeat_interleave(count, 0)
         features = list[Stack]()
@@ -136,22 +151,15 @@ class Thermal(nn.Module):
         return LARGEST * ((F.pixel_shuffle(self.score(x), 2).view(stack.shape) + lead) / LARGEST).tanh()
 
 
-def level(x: Float[Tensor, "b 1 h w"], total: Float[Tensor, "b 1 h w"]) -> Float[Tensor, "b 1 1 1"]:
-    """Mean over the picture, places left out where all sources are 0."""
-    shown = (total > 0).to(x)
-    return (x * shown).sum((2, 3), keepdim=True) / shown.sum((2, 3), keepdim=True).clamp_min(1)
-
-
-def distinct(stack: Float[Tensor, "b n h w"], total: Float[Tensor, "b 1 h w"]) -> Float[Tensor, "b n h w"]:
+def distinct(stack: Float[Tensor, "b n h w"], middle: Float[Tensor, "b 1 1 1"]) -> Float[Tensor, "b n h w"]:
     """Scores of the mixture in which every source is what the result has beside the others, as SCD wants it.
 
-    Of two sources: F = a + b - c, c the mean of both pictures, cut to between a and b. As a weight of a
+    Of two sources: F = a + b - c, c = `middle` the mean of both pictures, cut to between a and b. As a weight of a
     that is t = (a - c) / (a - b), cut to 0.02 .. 0.98, and the scores of a and b are log(t / (1 - t)) / 2 and its
     negative; of more sources, b is the mean of the others.
     """
     count = stack.shape[1]
-    middle = level(total, total) / count
-    apart = stack - (total - stack) / (count - 1)
+    apart = stack - (in_any_order(stack) - stack) / (count - 1)
     share = ((stack - middle) * apart + FAINT**2 / 2) / (apart.square() + FAINT**2)
     return share.clamp(EVEN, 1 - EVEN).logit() / 2
 

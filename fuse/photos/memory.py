@@ -1,5 +1,6 @@
 """How much memory fusing takes, found by a small trial, and how large the tiles may be that a limit allows."""
 
+import ctypes
 import math
 import os
 import re
@@ -13,13 +14,15 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
 from fuse import infer
 from fuse.errors import InputError
 
 PROGRAM = 600 * 2**20  # what the interpreter and the libraries take before any picture is there, rather more
-SPARE = 1.3  # of what a trial says: workspace inside of operations, and memory given back late
+SPARE = 1.3  # of what a trial says: workspace inside of operations, and memory that is free but in pieces
+BLOCK = 16  # channels that lie together in copies that convolutions make on CPUs with AVX-512; elsewhere 8
 TILES = (1024, 768, 512, 384, 256, 192, 128, 64)  # sides, of which the largest that fits is taken
 OF_RULES = 512  # the largest on a CPU, where larger tensors are slower: the system hands their pages out one by one
 SENSIBLE = 256  # pictures go to a file rather than that the tiles become smaller
@@ -179,8 +182,12 @@ def margin_of(fuser: nn.Module, more: int = 0) -> int:
     Of networks also of 32: convolutions handle so many pixels of a row together, and round alike only where these
     begin at the same places as in the whole picture.
     """
-    facts = infer.traits(fuser)
-    return on((facts.margin or 0) + more, math.lcm(facts.multiple, 32 if trained(fuser) else 1))
+    return on((infer.traits(fuser).margin or 0) + more, grid(fuser))
+
+
+def grid(fuser: nn.Module) -> int:
+    """What the places are multiples of at which its tiles may begin."""
+    return math.lcm(infer.traits(fuser).multiple, 32 if trained(fuser) else 1)
 
 
 def trained(fuser: nn.Module) -> bool:
@@ -228,7 +235,9 @@ def trial(
 
 
 class Watch(TorchFunctionMode):
-    """Counts the bytes of all tensors that calls of PyTorch return while they are alive, and remembers the most."""
+    """Counts the bytes of all tensors that calls of PyTorch return while they are alive, and of the copies that
+    convolutions make meanwhile of what goes in and out, and remembers the most.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -242,6 +251,8 @@ class Watch(TorchFunctionMode):
         for tensor in made if isinstance(made, tuple | list) else [made]:
             if isinstance(tensor, Tensor):
                 self.count(tensor)
+        if func in (F.conv2d, F.conv_transpose2d):
+            self.peak = max(self.peak, self.alive + blocked(args[0]) + blocked(made))
         return made
 
     def count(self, tensor: Tensor) -> None:
@@ -262,8 +273,22 @@ class Watch(TorchFunctionMode):
             self.alive -= size
 
 
+def blocked(x: Tensor) -> int:
+    """Bytes of a copy of `(b, c, h, w)` in which channels lie together in blocks."""
+    return x.nbytes // x.shape[-3] * on(x.shape[-3], BLOCK)
+
+
+def give_back() -> None:
+    """Returns to the system what was freed, where the C library (glibc) keeps it in pieces between what is still held.
+
+    Tiles at borders differ in size, so what one leaves does not fit the next: without this a run grows to twice a plan.
+    """
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
+
+
 def peak_of(run: Callable[[], object]) -> int:
-    """Bytes of tensors alive at the most while something runs."""
+    """Bytes of tensors alive at the most while something runs, and of copies that convolutions make."""
     with torch.inference_mode(), Watch() as watch:
         run()
     return watch.peak

@@ -1,6 +1,7 @@
 """Two or more pictures of any size into one, tile by tile, and which source every place of it comes from."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import permutations
 from typing import NamedTuple
 
@@ -14,6 +15,8 @@ from fuse.models.guided import box_mean
 from fuse.models.masks import winners
 from fuse.photos import memory
 from fuse.photos.frames import Frames
+
+BAND = 256  # rows that are surveyed at a time
 
 
 class Result(NamedTuple):
@@ -78,10 +81,12 @@ def in_tiles(
     margin = memory.margin_of(fuser, infer.FOLLOWS if want_map and not facts.selects else 0)
     pixels = torch.empty(1 if color == "grey" else channels, height, width, dtype=frames.depth)
     chosen = torch.empty(1, height, width, dtype=torch.uint8 if len(frames) <= 256 else torch.int16)
+    levels = surveyed(fuser, frames, device) if facts.surveys else None
     corners = [(top, left) for top in range(0, height, step) for left in range(0, width, step)]
+    grid = memory.grid(fuser)
     for done, (top, left) in enumerate(corners):
-        y0, x0 = max(0, top - margin), max(0, left - margin)
-        y1, x1 = min(height, top + step + margin), min(width, left + step + margin)
+        y0, y1 = around(top, step, margin, height, grid)
+        x0, x1 = around(left, step, margin, width, grid)
         stored, valid = frames.window(y0, y1, x0, x1)
         with torch.inference_mode():
             part, number = piece(
@@ -92,15 +97,40 @@ def in_tiles(
                 frames.coloured,
                 want_map,
                 [None if mask is None else mask.to(device) for mask in valid],
+                levels,
             )
         inner = (..., slice(top - y0, min(top + step, height) - y0), slice(left - x0, min(left + step, width) - x0))
         outer = (..., slice(top, top + step), slice(left, left + step))
         pixels[outer] = part[inner][0].cpu()
         if number is not None:
             chosen[outer] = number[inner][0].cpu().to(chosen.dtype)
+        memory.give_back()
         if progress is not None:
             progress(done + 1, len(corners))
     return Result(pixels, chosen if want_map else None)
+
+
+def around(start: int, step: int, margin: int, end: int, grid: int) -> tuple[int, int]:
+    """From where to where a tile of `step` pixels at `start` is seen, of a side of `end` pixels.
+
+    At borders it is as long as elsewhere, since memory of one size is used again and that of many sizes is scattered;
+    it begins on the `grid`, so at the far border it is up to one of its steps longer.
+    """
+    size = step + 2 * margin
+    first = max(0, min(start - margin, (end - size) // grid * grid))
+    return first, min(end, max(start + step + margin, size))
+
+
+def surveyed(fuser: nn.Module, frames: Frames, device: torch.device | str) -> Tensor:
+    """What a fuser that surveys is to know of whole pictures, from bands of them one after the other."""
+    facts, (height, width) = infer.traits(fuser), frames.size
+    rows, found = memory.on(BAND, facts.multiple), []
+    for top in range(0, height, rows):
+        stored, valid = frames.window(top, min(top + rows, height), 0, width)
+        pictures = [x.to(device).float() / frames.white for x in stored]
+        infer.filled(pictures, [None if mask is None else mask.to(device) for mask in valid])
+        found.append(infer.survey(fuser, infer.seen(pictures, facts)))
+    return torch.stack(found).sum(0)
 
 
 def check(fuser: nn.Module, count: int) -> None:
@@ -132,13 +162,16 @@ def piece(
     coloured: bool,
     want_map: bool,
     valid: Sequence[Tensor | None] = (),
+    levels: Tensor | None = None,
 ) -> tuple[Tensor, Tensor | None]:
     """Fused pixels `(1, c, h, w)` of one window and, if wanted, the numbers of the frames they come from.
+
+    `levels` of the whole pictures, see `surveyed`.
 
     Raises:
         InputError: as `fuse.infer.joined`, or a fuser that changes the size.
     """
-    run = infer.padded if infer.takes(fuser, len(stored)) else tournament
+    run = partial(infer.padded, levels=levels) if infer.takes(fuser, len(stored)) else tournament
     joined = infer.joined(fuser, stored, white, policy, coloured, run, valid)
     if joined.pixels.shape[-2:] != stored[0].shape[-2:]:
         raise InputError(

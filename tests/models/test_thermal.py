@@ -15,7 +15,7 @@ from fuse.data.sample import Sample
 from fuse.losses.metric import metric
 from fuse.metrics.structure import ssim_map
 from fuse.models.medical import FAINT, Medical, left_out
-from fuse.models.thermal import Contrast, Thermal, asked, dimmed, distinct, level
+from fuse.models.thermal import Contrast, Thermal, asked, dimmed, distinct
 from fuse.steps import forward
 from fuse.train import recipe
 
@@ -84,16 +84,43 @@ def test_saved_and_learning_everywhere(tmp_path: Path) -> None:
 
 
 def test_it_takes_its_levels_from_whole_pictures() -> None:
-    """So it is never tiled, gain and offset of the exposure hardly matter, and a frame of nothing does not count."""
-    assert Thermal.margin is None
+    """So gain and offset of the exposure hardly matter, and a frame of nothing does not count."""
     made, given = network(), [0.2 + 0.6 * x for x in claims.pictures(32, 64)]
-    framed = [F.pad(x, (0, 0, 32, 32)) for x in given]
-    total = sum(framed)
-    assert torch.equal(level(total, total), sum(given).mean((2, 3), keepdim=True))
+    shown, light, root = made.survey(*(F.pad(x, (0, 0, 32, 32)) for x in given))[0]
+    assert shown == 32 * 64
+    torch.testing.assert_close(light / shown, sum(x.double().mean() for x in given) / 2)
+    torch.testing.assert_close(root / shown, sum(x.double().sqrt().mean() for x in given) / 2)
     with torch.no_grad():
         scores = made.scores(torch.cat(given, 1), torch.ones(1, 1))
         darker = made.scores(torch.cat(given, 1) / 4, torch.ones(1, 1))
     assert (scores - darker).abs().max() < 0.05 * scores.std()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_told_the_levels_of_the_whole_a_part_is_as_in_it(kind: type[Thermal]) -> None:
+    given, made = [x * torch.linspace(0.1, 1, 1184) for x in claims.pictures(32, 1184)], network(kind)
+    with torch.no_grad():
+        whole, alone = made(*given), made(*(x[..., :416] for x in given))
+        told = made(*(x[..., :416] for x in given), levels=made.survey(*given))
+        torch.testing.assert_close(infer.whole(made, given, 512), whole, rtol=0, atol=2e-5)
+    torch.testing.assert_close(told[..., :96], whole[..., :96], rtol=0, atol=2e-5)
+    assert (alone - whole[..., :416])[..., :96].abs().max() > 0.01
+    parts = [made.survey(*(x[..., part] for x in given)) for part in (slice(448), slice(448, None))]
+    torch.testing.assert_close(sum(parts), made.survey(*given), rtol=1e-12, atol=0)
+
+
+def test_reach() -> None:
+    """With levels that are given; a picture along one axis, since what is seen is a square."""
+    made, levels = network().double(), torch.tensor([[1.0, 0.5, 0.7]], dtype=torch.float64)
+    given, reached = [x.double() for x in claims.pictures(32, 704)], 0
+    with torch.no_grad():
+        before = made(*given, levels=levels)
+        for place in range(336, 368, 2):
+            changed = [given[0].clone(), given[1]]
+            changed[0][..., place] = 1 - changed[0][..., place]
+            moved = ((made(*changed, levels=levels) - before).abs().amax((0, 1, 2)) > 1e-13).nonzero()
+            reached = max(reached, int((moved - place).abs().max()))
+    assert 256 < reached <= Thermal.margin
 
 
 def test_the_label_matters_and_every_picture_in_training_has_its_own() -> None:
@@ -146,7 +173,7 @@ def test_before_training_medical_adds() -> None:
 
 def test_distinct_by_hand() -> None:
     stack = torch.tensor([[0.9, 0.2], [0.5, 0.6], [0.3, 0.1]]).T.reshape(1, 2, 3, 1)  # mean 13 / 30
-    a = distinct(stack, stack.sum(1, keepdim=True))[0, 0, :, 0]
+    a = distinct(stack, torch.tensor(13 / 30).view(1, 1, 1, 1))[0, 0, :, 0]
     share = torch.tensor([(0.9 - 13 / 30) / 0.7, 0.02, 0.02])  # both brighter: the brighter; both darker: the darker
     torch.testing.assert_close(a, share.logit() / 2, atol=1e-3, rtol=0)
 

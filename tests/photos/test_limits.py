@@ -97,6 +97,14 @@ def test_tensors_are_counted_while_they_are_alive_and_views_once() -> None:
     assert memory.peak_of(lambda: None) == 0
 
 
+@pytest.mark.parametrize("kind", [nn.Conv2d, nn.ConvTranspose2d])
+def test_convolutions_copy_what_goes_in_and_out(kind: type[nn.Conv2d]) -> None:
+    network, picture = kind(1, 20, 1), torch.zeros(1, 1, 10, 30)
+    pixels = 4 * 10 * 30
+    most = pixels * (20 + 16 + 32)  # the result; copies have a multiple of 16 channels
+    assert memory.peak_of(lambda: network(picture)) == most
+
+
 def test_the_cost_is_found_by_trial() -> None:
     class Hungry(Local):
         def forward(self, *sources: Tensor) -> Tensor:

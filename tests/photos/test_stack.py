@@ -5,6 +5,8 @@ from itertools import permutations
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -96,6 +98,41 @@ class Given(nn.Module):
 
     def forward(self, *sources: Tensor) -> Tensor:
         return torch.full_like(sources[0], self.answer)
+
+
+class Levelled(nn.Module):
+    """The brightest source less the mean of all pictures."""
+
+    channels, luma, margin, multiple, surveys = 1, "full", 0, 4, True
+
+    def survey(self, *sources: Tensor) -> Tensor:
+        stack = torch.cat(sources, 1)
+        return torch.stack([torch.full((len(stack),), stack[0].numel()), stack.double().sum((1, 2, 3))], 1)
+
+    def forward(self, *sources: Tensor, levels: Tensor | None = None) -> Tensor:
+        levels = self.survey(*sources) if levels is None else levels
+        return torch.cat(sources, 1).amax(1, keepdim=True) - (levels[:, 1] / levels[:, 0]).float()
+
+
+@pytest.mark.parametrize("depth", DEPTHS)
+def test_levels_are_those_of_the_whole_in_every_tile(depth: torch.dtype) -> None:
+    pictures = scene(3, 3, 300, 70, depth)
+    whole = fused(Levelled(), pictures)
+    assert same(fused(Levelled(), pictures, Plan(48, True, 0), spooled=True), whole)
+    if not depth.is_floating_point:  # those are clipped
+        assert torch.equal(infer.fuse(Levelled(), [x[None] for x in pictures], tile=48)[0], whole.pixels)
+
+
+@given(st.integers(1, 900), st.integers(1, 9), st.integers(0, 5), st.sampled_from([1, 4, 32]))
+def test_windows_begin_on_the_grid_hold_the_margin_and_are_alike(end: int, step: int, margin: int, grid: int) -> None:
+    step, margin = step * grid, margin * grid
+    windows = [stack.around(start, step, margin, end, grid) for start in range(0, end, step)]
+    for start, (first, last) in zip(range(0, end, step), windows, strict=True):
+        assert first % grid == 0
+        assert 0 <= first <= max(0, start - margin)
+        assert min(end, start + step + margin) <= last <= end
+        assert min(end, step + 2 * margin) <= last - first < step + 2 * margin + grid
+    assert len({last - first for first, last in windows}) <= 2
 
 
 @pytest.mark.parametrize("name", RULES)
