@@ -13,7 +13,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from fuse import ranks
 from fuse.data.sample import Sample
 from fuse.errors import InputError, ran_out
-from fuse.shares import Protocol, Whole, portion
+from fuse.shares import Protocol, WholeBatch, portion
 from fuse.steps import Terms
 from fuse.update import Autocast, Update
 
@@ -29,7 +29,7 @@ class Parts:
     made again. At last it runs on the first part once more, for what follows the last update: weights bounded, a
     further update. So every update sees what it sees of a whole batch, at the price of time: the protocol runs once for
     each update and once more on one part. Draws and dropout are the rows of those of the whole batch, as with several
-    devices (`fuse.shares.Whole`).
+    devices (`fuse.shares.WholeBatch`).
 
     Not the same: batch norm takes the statistics of each part, its running ones follow their mean (and have counted the
     attempt that failed); losses that are no mean over the pictures are means of those of the parts; terms are
@@ -143,7 +143,7 @@ class Parts:
         return any(isinstance(network, Autocast) for network in self.networks)
 
 
-class Rows(Whole):
+class Rows(WholeBatch):
     """Draws and dropout of the whole batch for one part after the other; batch norm is that of the part."""
 
     def batch_norm(self, *args: Any, **named: Any) -> Tensor:

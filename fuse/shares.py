@@ -34,7 +34,7 @@ def share(protocol: Protocol, batch: int) -> Protocol:
     rows, rank = batch // count, dist.get_rank()
 
     def step(sample: Sample, number: int, generator: torch.Generator) -> dict[str, Tensor]:
-        with Whole(rows, rank, count):
+        with WholeBatch(rows, rank, count):
             terms = protocol(portion(sample, rank, rows), number, generator)
         values = torch.stack([value.float() for value in terms.values()])
         ranks.average([values])
@@ -50,7 +50,7 @@ def portion(sample: Sample, number: int, rows: int) -> Sample:
     return sample._replace(sources=tuple(x[mine] for x in sample.sources), reference=reference)
 
 
-class Whole(TorchFunctionMode):
+class WholeBatch(TorchFunctionMode):
     """Draws, dropout and batch norm as if this process had `count` times its `rows` pictures, of which it is `rank`.
 
     Drawn numbers (`torch.rand`, `randn`, `randint`) are rows of what one process would draw for the whole batch if

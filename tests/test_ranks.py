@@ -22,7 +22,7 @@ from fuse import launch, ranks, train
 from fuse.config import Run
 from fuse.errors import InputError
 from fuse.log import read_rows
-from fuse.shares import Whole, share
+from fuse.shares import WholeBatch, share
 
 Tiny = Callable[..., tuple[dict[str, Any], Path]]
 SHORT = ("model=densefuse", "run.steps=10", "run.val_every=5", "run.save_every=4", "run.evaluate=false")
@@ -142,7 +142,7 @@ def test_draws_are_rows_of_those_of_the_whole_batch() -> None:
         ]
 
     whole = draw(2)
-    with Whole(2, 1, 2):
+    with WholeBatch(2, 1, 2):
         mine = draw(1)
     rows = [[2, 3], [2, 3, 6, 7], [2, 3], [2, 3], [0, 1, 2]]
     assert all(torch.equal(a[i], b) for a, b, i in zip(whole, mine, rows, strict=True))
