@@ -21,8 +21,7 @@ OVERVIEW = """\
 What published networks reach here, with the budgets of two processor cores, beside what was printed about them. Made by
 `scripts/reproduce`. Q_G on the first board of each card; the pages have the other metrics, printed rows, and the
 disagreements between papers and programs, switched one by one. Budgets are a small part of the authors', so a row says
-that a recipe runs and where it stands so early, not that a paper is wrong. Cards in `scripts/reproduction` that have no
-page here have not been run whole yet."""
+that a recipe runs and where it stands so early, not that a paper is wrong."""
 
 
 class Run(NamedTuple):
