@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from fuse import checkpoint, explain, report
+from fuse import checkpoint, explain, heap, report
 from fuse import methods as ways
 from fuse import protocol as protocols
 from fuse.config import build, check, near
@@ -62,6 +62,7 @@ def command(cfg: dict[str, Any], out: Path) -> tuple[str, list[str]]:
     compared = [protocols.load(str(name)) for name in two(cfg["explain"])] if cfg["explain"] else []
     protocol = protocols.asked(cfg["protocol"])
     torch.set_flush_denormal(True)
+    heap.keep()
     device, data = pick(cfg["device"]), build(cfg["data"])
     methods = [ways.resolve(str(name), device, cfg["tile"], cfg["trust"]) for name in given]
     names = [cfg["metrics"]] if isinstance(cfg["metrics"], str) else cfg["metrics"]

@@ -40,7 +40,7 @@ class Agreement(nn.Module):
     def forward(self, mean: Float[Tensor, "b 1 h w"], deviation: Float[Tensor, "m 1 h w"]) -> Float[Tensor, "m d i j"]:
         """Half the size of the scene's mean and of what each source adds to it."""
         product = self.apart(deviation).unflatten(0, (len(mean), -1)) * self.scene(mean).unsqueeze(1)
-        product = (product * (product.abs() + FAINT).rsqrt()).flatten(0, 1)
+        product = (product.abs().add_(FAINT).rsqrt_() * product).flatten(0, 1)
         shown = mean.unsqueeze(1).expand(-1, len(deviation) // len(mean), -1, -1, -1).flatten(0, 1)
         return self.mix(torch.cat([product, shown, deviation], 1))
 
@@ -54,7 +54,7 @@ class Fine(nn.Module):
 
     def forward(self, x: Stack) -> Stack:
         """As many channels and places as came in."""
-        return x + self.inner(F.relu(x))
+        return self.inner(F.relu(x)).add_(x)
 
 
 class Wide(nn.Module):
@@ -69,7 +69,7 @@ class Wide(nn.Module):
 
     def forward(self, x: Stack) -> Stack:
         """As many channels and places as came in."""
-        return x + self.narrow(F.relu(self.widen(self.spread(x))))
+        return self.narrow(self.widen(self.spread(x)).relu_()).add_(x)
 
 
 def stage(size: int) -> nn.Module:
@@ -121,7 +121,7 @@ class Focus(nn.Module):
             features.append(blocks(x))
         x = features.pop()
         for enlarge, block in zip(self.enlarge[::-1], self.up[::-1], strict=True):
-            x = block(F.interpolate(enlarge(x), scale_factor=2) + features.pop())
+            x = block(F.interpolate(enlarge(x), scale_factor=2).add_(features.pop()))
         return F.pixel_shuffle(self.score(x), 2).view(stack.shape)
 
 

@@ -1,6 +1,5 @@
 """How much memory fusing takes, found by a small trial, and how large the tiles may be that a limit allows."""
 
-import ctypes
 import math
 import os
 import re
@@ -276,15 +275,6 @@ class Watch(TorchFunctionMode):
 def blocked(x: Tensor) -> int:
     """Bytes of a copy of `(b, c, h, w)` in which channels lie together in blocks."""
     return x.nbytes // x.shape[-3] * on(x.shape[-3], BLOCK)
-
-
-def give_back() -> None:
-    """Returns to the system what was freed, where the C library (glibc) keeps it in pieces between what is still held.
-
-    Tiles at borders differ in size, so what one leaves does not fit the next: without this a run grows to twice a plan.
-    """
-    with suppress(OSError, AttributeError):
-        ctypes.CDLL(None).malloc_trim(0)
 
 
 def peak_of(run: Callable[[], object]) -> int:

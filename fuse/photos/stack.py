@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from fuse import infer
+from fuse import heap, infer
 from fuse.data import color
 from fuse.errors import InputError
 from fuse.models.guided import box_mean
@@ -104,7 +104,7 @@ def in_tiles(
         pixels[outer] = part[inner][0].cpu()
         if number is not None:
             chosen[outer] = number[inner][0].cpu().to(chosen.dtype)
-        memory.give_back()
+        heap.give_back()
         if progress is not None:
             progress(done + 1, len(corners))
     return Result(pixels, chosen if want_map else None)
