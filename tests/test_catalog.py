@@ -1,5 +1,6 @@
 """The command `fuse-list`."""
 
+import functools
 import json
 import subprocess
 import sys
@@ -9,6 +10,13 @@ from commands import ENVIRONMENT
 
 from fuse import catalog
 from fuse.metrics import METRICS
+
+MODELS = functools.cache(catalog.models)  # builds every network
+
+
+@pytest.fixture(autouse=True)
+def _built_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(catalog.KINDS, "models", MODELS)
 
 
 def test_models_carry_name_and_parameters(capsys: pytest.CaptureFixture[str]) -> None:

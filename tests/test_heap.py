@@ -9,7 +9,7 @@ import pytest
 from fuse import heap
 
 TRIED = """
-import sys, torch
+import sys, numpy
 from pathlib import Path
 from fuse import heap
 
@@ -18,10 +18,10 @@ def resident():
 
 if sys.argv[1] == "keep":
     heap.keep()
-torch.ones(2**20)  # makes glibc's own limit move, as any picture does
+numpy.ones(2**19)  # makes glibc's own limit move, as any picture does
 before = resident()
-held = [torch.ones(2**22) for _ in range(20)]  # 16 MB each
-last = torch.ones(1)
+held = [numpy.ones(2**21) for _ in range(20)]  # 16 MB each
+last = numpy.ones(1)
 del held
 kept = resident() - before
 heap.give_back()

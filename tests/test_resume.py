@@ -2,9 +2,6 @@
 
 import csv
 import json
-import subprocess
-import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import count
@@ -12,15 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from commands import ENVIRONMENT, TINY
 
-from fuse import checkpoint, train
+from fuse import train
 from fuse.errors import InputError
 from fuse.log import Log
 
 Tiny = Callable[..., tuple[dict[str, Any], Path]]
 RATES = ("patches_per_second", "data_share")  # the only columns that follow the clock
-MODELS = ["mffgan", "densefuse", "fusionnet"]
+MODELS = ["mffgan", "densefuse", "merger"]
 
 
 def weights(out: Path) -> dict[str, bytes]:
@@ -146,33 +142,3 @@ def test_a_run_of_another_network_is_refused(tiny: Tiny) -> None:
     other, _ = tiny("run", "model=densefuse", "run.steps=10")
     with pytest.raises(InputError, match=r"fuser\.safetensors does not fit DenseFuse"):
         train.run(resumed(other), out)
-
-
-SCRIPT = "import torch; torch.set_num_threads(1); from fuse.cli import train; train()"
-
-
-def step_of(out: Path) -> int:
-    """The step of the last checkpoint of a run that may be writing it."""
-    try:
-        return int(json.loads((checkpoint.locate(out / "last") / "config.json").read_text())["step"])
-    except (InputError, OSError, ValueError):
-        return 0
-
-
-@pytest.mark.parametrize("waits", [(0.1,), pytest.param((0.0, 0.1, 0.3, 0.9, 1.4), marks=pytest.mark.slow)])
-def test_a_process_killed_at_random_moments_and_resumed_is_unbroken(tiny: Tiny, waits: tuple[float, ...]) -> None:
-    settings = ("run.steps=60", "run.save_every=1", "run.val_every=20", "run.evaluate=false")
-    whole, one = tiny("whole", *settings)
-    train.run(whole, one)
-    cfg, other = tiny("killed", *settings)
-    words = [*TINY, *settings, f"run.dir={other}"]
-    for wait in waits:
-        with subprocess.Popen([sys.executable, "-c", SCRIPT, *words], cwd=other.parent, env=ENVIRONMENT) as process:
-            before, deadline = step_of(other), time.monotonic() + 300
-            while step_of(other) == before and process.poll() is None and time.monotonic() < deadline:
-                time.sleep(0.01)
-            time.sleep(wait)
-            process.kill()
-        words = ["run.resume=true", f"run.dir={other}"]
-    train.run(resumed(cfg), other)
-    same(one, other)

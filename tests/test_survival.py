@@ -113,7 +113,7 @@ def wait_for(out: Path, moment: str, chance: random.Random) -> None:
     time.sleep(chance.uniform(0, 0.008))
 
 
-@pytest.mark.parametrize("kills", [5, pytest.param(100, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kills", [3, pytest.param(100, marks=pytest.mark.slow)])
 def test_killed_at_random_moments_and_resumed_is_unbroken(starter: Starter, tmp_path: Path, kills: int) -> None:
     """Prints a line for every kill (pytest -s)."""
     settings = [*TINY, f"run.steps={5 * kills + 20}", "run.save_every=1", "run.val_every=7", "run.evaluate=false"]
