@@ -142,3 +142,11 @@ def test_a_run_of_another_network_is_refused(tiny: Tiny) -> None:
     other, _ = tiny("run", "model=densefuse", "run.steps=10")
     with pytest.raises(InputError, match=r"fuser\.safetensors does not fit DenseFuse"):
         train.run(resumed(other), out)
+
+
+def step_of(out: Path) -> int:
+    """The step of the last checkpoint of a run that may be writing it."""
+    try:
+        return int(json.loads((checkpoint.locate(out / "last") / "config.json").read_text())["step"])
+    except (InputError, OSError, ValueError):
+        return 0
