@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from fuse import train
+from fuse import checkpoint, train
 from fuse.errors import InputError
 from fuse.log import Log
 
