@@ -26,7 +26,7 @@ def keep() -> None:
 def give_back() -> None:
     """Return to the system what was freed, also from between what is still held.
 
-    Tiles at borders differ in size, so what one leaves does not fit the next: without this a run grows to twice a plan.
+    What a tile leaves lies in pieces that do not fit what the next one asks for, so a run of many outgrows its plan.
     """
     with suppress(*NOT_GLIBC):
         ctypes.CDLL(None).malloc_trim(0)

@@ -294,8 +294,10 @@ def takes(fuser: nn.Module, count: int) -> bool:
 def padded(
     fuser: Callable[..., Tensor], inputs: Sequence[Tensor], facts: Traits | None = None, levels: Tensor | None = None
 ) -> Tensor:
-    """What the fuser makes of pictures that are brought to its multiple, cut back to size; `levels` of the whole they
-    are parts of, if it surveys."""
+    """What the fuser makes of pictures that are brought to its multiple, cut back to size.
+
+    `levels`: of a fuser that surveys, the survey of the pictures that these are parts of (None: they are whole).
+    """
     facts = facts or traits(fuser)
     told = {} if levels is None else {"levels": levels}
     if facts.resizes:
