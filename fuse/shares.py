@@ -47,7 +47,8 @@ def portion(sample: Sample, number: int, rows: int) -> Sample:
     """The portion of that number, from 0, of a batch that is divided into portions of `rows` pictures."""
     mine = slice(number * rows, (number + 1) * rows)
     reference = None if sample.reference is None else sample.reference[mine]
-    return sample._replace(sources=tuple(x[mine] for x in sample.sources), reference=reference)
+    sources, chroma = (tuple(x[mine] for x in pictures) for pictures in (sample.sources, sample.chroma))
+    return sample._replace(sources=sources, reference=reference, chroma=chroma)
 
 
 class WholeBatch(TorchFunctionMode):

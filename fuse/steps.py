@@ -88,7 +88,8 @@ def middle(sample: Sample, height: int, width: int) -> Sample:
         return x[..., top : top + height, left : left + width]
 
     reference = None if sample.reference is None else cut(sample.reference)
-    return sample._replace(sources=tuple(cut(x) for x in sample.sources), reference=reference)
+    sources, chroma = (tuple(cut(x) for x in pictures) for pictures in (sample.sources, sample.chroma))
+    return sample._replace(sources=sources, reference=reference, chroma=chroma)
 
 
 class Direct:

@@ -17,7 +17,8 @@ class Sample(NamedTuple):
     `sources`: one tensor `(b, c, h, w)` per source; whole pictures as stored (uint8, c of 1 or 3),
     patches as float32 in [0, 1]. `reference`: the ideal result in the same form, or None. `roles` names the
     sources in order (`near, far`; `ir, vi`; `ct, mri`), `names` the scenes of the batch. While training, `weights`
-    `(b, n, h, w)` is what a selecting fuser chose, and `inside` what else a fuser told that its loss needs.
+    `(b, n, h, w)` is what a selecting fuser chose, and `inside` what else a fuser told that its loss needs; `chroma`
+    `(b, 2, h, w)` of each source, 128/255 where grey, is there for losses on luma that ask what becomes of the colours.
     """
 
     sources: tuple[Tensor, ...]
@@ -26,6 +27,7 @@ class Sample(NamedTuple):
     roles: tuple[str, ...] = ()
     weights: Tensor | None = None
     inside: Mapping[str, Tensor] = MappingProxyType({})
+    chroma: tuple[Tensor, ...] = ()
 
     def role(self, name: str) -> Tensor:
         """The source, or `reference`, of that name.

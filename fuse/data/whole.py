@@ -13,7 +13,7 @@ from fuse.data.sample import Sample
 from fuse.errors import InputError
 
 LEAST = 96  # pixels per side that four scales of windows need
-Pictures = list[Float[Tensor, "1 1 _ _"]]
+Pictures = list[Float[Tensor, "1 c _ _"]]
 
 
 class Whole:
@@ -22,7 +22,8 @@ class Whole:
     Sides are multiples of `multiple`; the others of a `batch` are cut and resampled to the frame of the first. Scenes
     are mirrored at random, reduced by up to a third more, sources change places. `exposures` is the share of sources
     that are exposed anew (`exposed`), `moved` how many pixels one source is shifted at most against the other, which
-    every other scene is. What a step draws depends on seed and step alone.
+    every other scene is. With `colours` the sample has the chroma of its sources too, the paler the darker a source was
+    exposed. What a step draws depends on seed and step alone.
     """
 
     def __init__(
@@ -33,6 +34,7 @@ class Whole:
         multiple: int = 32,
         exposures: float = 0.5,
         moved: int = 0,
+        colours: bool = False,
         channels: int = 1,
         luma: color.Luma = "full",
         device: torch.device | str = "cpu",
@@ -55,7 +57,8 @@ class Whole:
         for sample in samples:
             if len({x.shape[-2:] for x in sample.sources}) > 1 or min(sample.sources[0].shape[-2:]) < LEAST + 2 * moved:
                 raise InputError(f"{sample.names[0]}: sources must be of one size, of {LEAST + 2 * moved} at least")
-            self.scenes.append([stored(x, 1, luma).to(self.device) for x in sample.sources])
+            planes = [[stored(x, 1, luma), *([hues(x, luma)] if colours else [])] for x in sample.sources]
+            self.scenes.append([torch.cat(each, 1).to(self.device) for each in planes])
             self.roles = sample.roles
         if not self.scenes:
             raise InputError("there are no pictures to train on; choose another split or data set")
@@ -69,9 +72,11 @@ class Whole:
             whole = [x.float() / 255 for x in self.scenes[drawn(self.windows, own)]]
             order = torch.randperm(len(whole), generator=own).tolist()
             frame = (scenes[0][0].shape[-2], scenes[0][0].shape[-1]) if scenes else None
-            pictures = [exposed(x, own) if chance(own) < self.exposures else x for x in self.framed(whole, own, frame)]
+            pictures = [relit(x, own) if chance(own) < self.exposures else x for x in self.framed(whole, own, frame)]
             scenes.append([pictures[i] for i in order])
-        return Sample(tuple(torch.cat(sources) for sources in zip(*scenes, strict=True)), None, (), self.roles)
+        sources = [torch.cat(each) for each in zip(*scenes, strict=True)]
+        chroma = tuple(x[:, 1:] for x in sources if x.shape[1] > 1)
+        return Sample(tuple(x[:, :1] for x in sources), None, (), self.roles, chroma=chroma)
 
     def framed(self, pictures: Pictures, generator: torch.Generator, frame: tuple[int, int] | None = None) -> Pictures:
         """The same part of all sources, of sides that fit or of those of the frame."""
@@ -116,6 +121,20 @@ def shifted(pictures: Pictures, most: int, generator: torch.Generator) -> Pictur
     first, *others = pictures
     middle = [x[..., most : most + height, most : most + width] for x in others]
     return [first[..., dy : dy + height, dx : dx + width], *middle]
+
+
+def hues(picture: Tensor, luma: color.Luma) -> Tensor:
+    """Chroma `(1, 2, h, w)` of a stored picture `(1, c, h, w)`, 8 bit: 128 where it is grey."""
+    chroma = color.split(picture.float() / (65535 if picture.dtype == torch.uint16 else 255), luma)[1]
+    return (chroma * 255).round().clamp(0, 255).to(torch.uint8)
+
+
+def relit(picture: Float[Tensor, "1 c h w"], generator: torch.Generator) -> Float[Tensor, "1 c h w"]:
+    """`exposed` luma, with its chroma, if there is any: the paler the darker that became."""
+    luma, chroma = picture[:, :1], picture[:, 1:]
+    made = exposed(luma, generator)
+    share = (made / luma.clamp_min(1 / 255)).clamp_max(1)
+    return torch.cat([made, color.GREY + share * (chroma - color.GREY)], 1)
 
 
 def exposed(picture: Float[Tensor, "1 1 h w"], generator: torch.Generator) -> Float[Tensor, "1 1 h w"]:

@@ -4,12 +4,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from fuse.data import color
 from fuse.data.sample import Sample
 from fuse.metrics.structure import ssim_map
 from fuse.models.focus import in_any_order
 from fuse.models.thermal import Thermal
 
 FAINT = 4 / 255  # brightness at which a source has half of its say
+PALE = 16 / 255  # chroma at which colour says half of what a source shows
 
 
 class Medical(Thermal):
@@ -35,11 +37,27 @@ class Medical(Thermal):
 
 
 def left_out(fused: Float[Tensor, "b 1 h w"], sample: Sample) -> Float[Tensor, ""]:
-    """1 - mean of min_n cs(F, x_n), where all sources show something; cs is SSIM's contrast-structure factor.
+    """1 - mean of min_n (1 - (1 - cs(F, x_n)) (1 - k_n)), where all sources show something; cs is SSIM's second factor.
 
-    The worse served source at every place. That of a whole picture is best served by a patchwork, in which PET simply
-    replaces the folds of the brain that MRI shows.
+    k_n = |c_n| / (|c_n| + 16/255) with a source's chroma c_n, 0 where it is grey or the data have none: for what has
+    colour, its colours speak (see `faded`). The worse served source at every place, since that of a whole picture is
+    best served by a patchwork, in which PET simply replaces the folds of the brain that MRI shows.
     """
-    served = torch.stack([ssim_map(fused, x, data_range=1.0)[1] for x in sample.sources]).amin(0)
-    shown = torch.stack([x > 0 for x in sample.sources]).all(0)[..., 5:-5, 5:-5].to(served)
-    return 1 - (served * shown).sum() / shown.sum().clamp_min(1)
+    served = [ssim_map(fused, x, data_range=1.0)[1] for x in sample.sources]
+    for n, chroma in enumerate(sample.chroma):
+        strength = (chroma[..., 5:-5, 5:-5] - color.GREY).norm(dim=1, keepdim=True)
+        served[n] = 1 - (1 - served[n]) * PALE / (strength + PALE)
+    shown = torch.stack([x > 0 for x in sample.sources]).all(0)[..., 5:-5, 5:-5].to(fused)
+    return 1 - (torch.stack(served).amin(0) * shown).sum() / shown.sum().clamp_min(1)
+
+
+def faded(fused: Float[Tensor, "b 1 h w"], sample: Sample) -> Float[Tensor, ""]:
+    """Share of the colour that is lost where luma F with the sources' joint chroma C is no colour that a screen has.
+
+    sum |C' - C| / sum |C - 128/255|, C' the chroma of the RGB picture of F and C cut to [0, 1]; 0 without colours.
+    """
+    if not sample.chroma:
+        return fused.new_zeros(())
+    wanted = color.distance_from_grey(sample.chroma)
+    made = color.split(color.join(fused, wanted, "full").clamp(0, 1), "full")[1]
+    return (made - wanted).abs().sum() / (wanted - color.GREY).abs().sum().clamp_min(1)

@@ -4,6 +4,7 @@ Every pixel is a mixture of the sources' pixels there, so nothing comes out that
 noise. It is trained for the source that is served worst; a label says how much contrast counts beside similarity.
 """
 
+from collections.abc import Callable
 from itertools import pairwise
 
 import torch
@@ -12,8 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fuse.data.sample import Sample
-from fuse.losses.metric import metric
 from fuse.models.focus import Fine, Stack, Wide, compared, in_any_order
+from fuse.shares import portion
 
 WIDTHS = (20, 32, 48, 64, 80)  # channels at a half, a quarter, ... and a thirty-second of the size
 DEPTHS = (1, 1, 2, 2, 2)  # stages per size on the way down; one each on the way up
@@ -165,22 +166,22 @@ def distinct(stack: Float[Tensor, "b n h w"], middle: Float[Tensor, "b 1 1 1"]) 
 
 
 def asked(
-    fused: Float[Tensor, "b c h w"], sample: Sample, name: str, similar: float, even: float, distinct: float
+    fused: Float[Tensor, "b c h w"],
+    sample: Sample,
+    term: Callable[[Tensor, Sample], Tensor],
+    similar: float,
+    even: float,
+    distinct: float,
 ) -> Float[Tensor, ""]:
-    """A metric as a loss (`fuse.losses.metric`), weighted picture by picture as its label asks.
+    """A term, weighted picture by picture as its label asks.
 
     The weight is `similar` at balance 0, `even` at one half, `distinct` at 1, and linear between.
     """
     values = []
     for i, share in enumerate(sample.inside["balance"].flatten()):
         weight = similar + 2 * share * (even - similar) if share < 0.5 else even + (2 * share - 1) * (distinct - even)
-        values.append(weight * metric(fused[i : i + 1], one(sample, i), name))
+        values.append(weight * term(fused[i : i + 1], portion(sample, i, 1)))
     return torch.stack(values).mean()
-
-
-def one(sample: Sample, number: int) -> Sample:
-    """The sources of one picture of a batch."""
-    return sample._replace(sources=tuple(x[number : number + 1] for x in sample.sources))
 
 
 def dimmed(fused: Float[Tensor, "b 1 h w"], sample: Sample, deviations: float = 2.0) -> Float[Tensor, ""]:

@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 import torch
 
+from fuse.data.color import GREY
 from fuse.data.sample import Sample
-from fuse.data.whole import Whole, exposed, shifted
+from fuse.data.whole import Whole, exposed, relit, shifted
 from fuse.errors import InputError
 
 
@@ -128,3 +129,30 @@ def test_what_cannot_be(settings: dict[str, Any], words: str) -> None:
         Whole(scenes((120, 160)), **settings)
     with pytest.raises(InputError, match="no pictures"):
         Whole([])
+
+
+def test_chroma_goes_where_luma_goes() -> None:
+    """Cut, mirrored, reduced, moved and swapped alike: what was coloured by its own luma still is."""
+    level = torch.randint(256, (2, 1, 1, 200, 160), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    given = [torch.cat([x, x, torch.full_like(x, 0)], 1) for x in level]  # yellow: chroma follows from luma
+    whole = Whole([Sample(tuple(given), None, ("a",), ("pet", "mri"))], 160, moved=2, exposures=0, colours=True)
+    plain = Whole([Sample(tuple(given), None, ("a",), ("pet", "mri"))], 160, moved=2, exposures=0)
+    for step in range(8):
+        sample, without = drawn(whole, step), drawn(plain, step)
+        assert without.chroma == ()
+        for luma, chroma, same in zip(sample.sources, sample.chroma, without.sources, strict=True):
+            assert torch.equal(luma, same)
+            blueness = chroma[:, :1] - GREY
+            torch.testing.assert_close(blueness, -0.564 * luma, atol=0.004, rtol=0)
+
+
+def test_what_is_exposed_darker_is_paler() -> None:
+    """Chroma over luma stays, but never grows."""
+    generator = torch.Generator().manual_seed(1)
+    y = (torch.rand(1, 1, 64, 64, generator=generator) * 200 + 50).round() / 255
+    picture = torch.cat([y, GREY + 0.2 * y, GREY - 0.1 * y], 1)
+    for _ in range(20):
+        made = relit(picture, generator)
+        share = (made[:, :1] / y).clamp_max(1)
+        torch.testing.assert_close(made[:, 1:2] - GREY, 0.2 * y * share, atol=1e-6, rtol=0)
+        torch.testing.assert_close(made[:, 2:] - GREY, -0.1 * y * share, atol=1e-6, rtol=0)

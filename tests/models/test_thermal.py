@@ -1,5 +1,6 @@
 """Thermal and Medical: order, range and reach of mixture and sum, the label, silence, and what their losses ask for."""
 
+from functools import partial
 from itertools import permutations
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,7 @@ from torch.nn import functional as F
 from fuse import checkpoint, infer
 from fuse.data.sample import Sample
 from fuse.losses.metric import metric
-from fuse.metrics.structure import ssim_map
-from fuse.models.medical import FAINT, Medical, left_out
+from fuse.models.medical import FAINT, Medical
 from fuse.models.thermal import Contrast, Thermal, asked, dimmed, distinct
 from fuse.steps import forward
 from fuse.train import recipe
@@ -223,12 +223,10 @@ def labelled(*balance: float) -> tuple[Tensor, Sample]:
 
 def test_what_is_asked_for_follows_the_label() -> None:
     fused, sample = labelled(0, 1, 0.5, 0.25)
-    plain = [
-        metric(fused[i : i + 1], Sample(tuple(x[i : i + 1] for x in sample.sources)), "ssim_min").item()
-        for i in range(4)
-    ]
+    term = partial(metric, name="ssim_min")
+    plain = [term(fused[i : i + 1], Sample(tuple(x[i : i + 1] for x in sample.sources))).item() for i in range(4)]
     wanted = sum(weight * value for weight, value in zip((2, 6, 3, 2.5), plain, strict=True)) / 4
-    assert asked(fused, sample, "ssim_min", similar=2, even=3, distinct=6).item() == pytest.approx(wanted, rel=1e-5)
+    assert asked(fused, sample, term, similar=2, even=3, distinct=6).item() == pytest.approx(wanted, rel=1e-5)
 
 
 def test_dimmed_by_hand() -> None:
@@ -237,21 +235,6 @@ def test_dimmed_by_hand() -> None:
     fused[..., 5, 5] = 1
     assert dimmed(fused, Sample((a, b))).item() == pytest.approx(0.75 / 2)
     assert dimmed(a, Sample((a, b))).item() == 0
-
-
-def test_left_out_by_hand() -> None:
-    """A source alone leaves the other out, and so does a patchwork; one that shows nothing does not count."""
-    a, b = claims.pictures(48, 48)
-    both = Sample((a, b))
-    least = left_out((a + b) / 2, both).item()
-    served = torch.minimum(*(ssim_map((a + b) / 2, x, data_range=1.0)[1] for x in (a, b)))
-    assert least == pytest.approx(1 - served.mean().item(), rel=1e-5)
-    patchwork = torch.where(torch.arange(48) < 24, a, b)
-    assert min(left_out(a, both).item(), left_out(patchwork, both).item()) > least + 0.2
-    half = torch.where(torch.arange(48) < 24, b, torch.zeros(()))
-    there = torch.minimum(*(ssim_map(a, x, data_range=1.0)[1] for x in (a, half)))[..., :19].mean().item()
-    assert left_out(a, Sample((a, half))).item() == pytest.approx(1 - there, rel=1e-5)
-    assert left_out(a, Sample((a, torch.zeros_like(a)))).item() == 1
 
 
 @pytest.mark.parametrize("name", ["thermal", "medical"])
