@@ -61,3 +61,8 @@ def faded(fused: Float[Tensor, "b 1 h w"], sample: Sample) -> Float[Tensor, ""]:
     wanted = color.distance_from_grey(sample.chroma)
     made = color.split(color.join(fused, wanted, "full").clamp(0, 1), "full")[1]
     return (made - wanted).abs().sum() / (wanted - color.GREY).abs().sum().clamp_min(1)
+
+
+def brighter(fused: Float[Tensor, "b 1 h w"], sample: Sample) -> Float[Tensor, ""]:
+    """Mean of max(F - max_n x_n, 0): how far a sum goes beyond the brightest source."""
+    return (fused - torch.cat(sample.sources, 1).amax(1, keepdim=True)).relu().mean()

@@ -8,7 +8,7 @@ from torch import Tensor
 from fuse.data import color
 from fuse.data.sample import Sample
 from fuse.metrics.structure import ssim_map
-from fuse.models.medical import faded, left_out
+from fuse.models.medical import brighter, faded, left_out
 
 
 def grey(pictures: int, height: int = 48, width: int = 48) -> tuple[Tensor, ...]:
@@ -66,3 +66,9 @@ def test_fading_is_felt() -> None:
     faded(fused, Sample((luma, luma), chroma=(chroma, *grey(1, 4, 4)))).backward()
     assert fused.grad is not None
     assert (fused.grad > 0).all()  # darker is better
+
+
+def test_brighter_by_hand() -> None:
+    a, b = torch.tensor([0.1, 0.5, 0.3, 0.0]).view(1, 1, 2, 2), torch.tensor([0.4, 0.2, 0.3, 0.0]).view(1, 1, 2, 2)
+    assert brighter(a + b, Sample((a, b))).item() == pytest.approx((0.1 + 0.2 + 0.3) / 4)
+    assert brighter(torch.maximum(a, b), Sample((a, b))).item() == 0
