@@ -158,9 +158,12 @@ def test_shipped_weights_stand_once(leaderboard: ModuleType, tmp_path: Path) -> 
     (judged / "fused" / "runs-b").mkdir()
     twin, other = ({"kind": "checkpoint", "weights": w} for w in (*leaderboard.twins() & digest("focus"), "0123"))
     focus = {"kind": "shipped", "weights": twin["weights"]}
-    told = {"metrics": ["q_g"], "methods": {"runs-a": twin, "runs-b": other, "focus": focus}}
+    before = {"kind": "shipped", "weights": "4567"}
+    told = {"metrics": ["q_g"], "methods": {"runs-a": twin, "runs-b": other, "focus": focus, "thermal@0": before}}
     (judged / "evaluation.json").write_text(json.dumps(told))
-    (judged / "results.csv").write_text("method,pair,q_g\nruns-a,1,0.5\nruns-b,1,0.25\nfocus,1,0.5\nruns-b,2,0.")
+    (judged / "results.csv").write_text(
+        "method,pair,q_g\nruns-a,1,0.5\nruns-b,1,0.25\nthermal@0,1,1\nfocus,1,0.5\nruns-b,2,0."
+    )
     leaderboard.forget(judged)
     assert (judged / "results.csv").read_text() == "method,pair,q_g\nruns-b,1,0.25\nfocus,1,0.5\nruns-b,2,0."
     assert json.loads((judged / "evaluation.json").read_text())["methods"] == {"runs-b": other, "focus": focus}
