@@ -315,8 +315,8 @@ def method(task: Task, count: int = 2) -> tuple[str, str]:
     Medical, Q_G and VIF of the weakest on ct_mri / pet_mri / spect_mri: laplacian .511 / .398 / .205 and .212 / .207 /
     .153, swt .532 / .338 / .173 and .218 / .177 / .128, gff .526 / .430 / .180 and .248 / .183 / .111; the maximum
     (.360 / .503 / .390 and .196 / .234 / .221) again by being 12 to 23 levels too bright, and it erases what is dark.
-    By eye, the shipped network shows bone and tissue, and the folds of the brain inside the colours of PET, as laplacian
-    does, without its dark rims and grey bone; gff washes the colours out and mertens hides the folds (docs/medical.md).
+    By eye, the shipped network shows bone and tissue, and the folds of the brain inside the colours of PET, as
+    laplacian does, without dark rims and grey bone (docs/medical.md); gff washes colours out and mertens hides folds.
     Exposure, MEF-SSIM on mefb / mef_sequence: mertens .983 / .964, laplacian .980 / .938, gff .957 / .959.
     """
     return STACKS.get(task, METHODS[task]) if count > 2 else METHODS[task]
