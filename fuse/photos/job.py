@@ -106,7 +106,8 @@ def run(paths: Sequence[Path], target: Target, wish: Wish, progress: Progress | 
             first, moves, found = aligned(shelf, names, first, wish, told)
         kind, differences = kinds.same_kind(heads, names, first)
         told.warnings.extend(differences)
-        name, why = (wish.method, "as asked") if wish.method else task.method(guess.task, len(paths))
+        coloured = task.coloured([held.small for held in shelf])
+        name, why = (wish.method, "as asked") if wish.method else task.method(guess.task, len(paths), coloured)
         fuser = fuser or loaded(name, wish)
         told.said.append(f"method {name}: {why}")
         height, width = moves[0].reference

@@ -294,8 +294,13 @@ def by_looks(task: Task, pictures: Sequence[Float[Tensor, "_ _ _"]]) -> tuple[st
     return None
 
 
-def method(task: Task, count: int = 2) -> tuple[str, str]:
-    """The rule or shipped network for a task, and a sentence that says why.
+def coloured(pictures: Sequence[Shaped[Tensor, "_ _ _"]]) -> bool:
+    """Whether any of them, as `guess` takes them, has colours of its own."""
+    return any(_chroma(_shown(picture)) > COLOURED for picture in pictures)
+
+
+def method(task: Task, count: int = 2, coloured: bool = False) -> tuple[str, str]:
+    """The rule or shipped network for so many pictures of a task, and a sentence that says why.
 
     Measured on six pairs of each set, spread over it, 8-bit luma as `fuse-eval` takes it. "Weakest": of the two sources
     the one that the result keeps less of.
@@ -315,10 +320,13 @@ def method(task: Task, count: int = 2) -> tuple[str, str]:
     Medical, Q_G and VIF of the weakest on ct_mri / pet_mri / spect_mri: laplacian .511 / .398 / .205 and .212 / .207 /
     .153, swt .532 / .338 / .173 and .218 / .177 / .128, gff .526 / .430 / .180 and .248 / .183 / .111; the maximum
     (.360 / .503 / .390 and .196 / .234 / .221) again by being 12 to 23 levels too bright, and it erases what is dark.
-    By eye, the shipped network shows bone and tissue, and the folds of the brain inside the colours of PET, as
-    laplacian does, without dark rims and grey bone (docs/medical.md); gff washes colours out and mertens hides folds.
+    By eye, laplacian shows bone, what is calcified, and tissue. Of PET and SPECT in colour the shipped network shows
+    colours and the folds in them, as laplacian does, without noise, dark rims and grey fat (docs/medical.md); it leaves
+    brightness to the MRI, which a PET in grey cannot spare. gff washes colours out and mertens hides folds.
     Exposure, MEF-SSIM on mefb / mef_sequence: mertens .983 / .964, laplacian .980 / .938, gff .957 / .959.
     """
+    if coloured and task in COLOURS:
+        return COLOURS[task]
     return STACKS.get(task, METHODS[task]) if count > 2 else METHODS[task]
 
 
@@ -331,11 +339,11 @@ METHODS: dict[Task, tuple[str, str]] = {
         "thermal",
         "it serves the worse served of the two sensors best, keeps warm things bright, and adds nothing of its own",
     ),
-    "medical": (
-        "medical",
-        "it shows what each scanner saw at every place, keeps colours, and leaves alone what only one of them shows",
-    ),
+    "medical": ("laplacian", "it keeps bone and soft tissue alike without brightening either"),
     "exposure": ("mertens", "it was made for bracketed exposures: every place from where it is well exposed"),
+}
+COLOURS: dict[Task, tuple[str, str]] = {
+    "medical": ("medical", "it keeps the colours, shows what the others see in them, and leaves alone what one shows"),
 }
 STACKS: dict[Task, tuple[str, str]] = {
     "focus": ("gff", "it takes every place of a stack from the sharpest picture, with borders that follow the scene"),

@@ -177,9 +177,22 @@ def test_reduced_is_the_mean_of_blocks_whatever_the_bands(monkeypatch: pytest.Mo
 
 def test_every_task_has_a_rule_and_a_reason() -> None:
     for name in task.TASKS:
-        rule, why = task.method(name)
-        assert rule in (*RULES, *shipped.names())
-        assert len(why) > 20
+        for rule, why in (task.method(name), task.method(name, 3), task.method(name, coloured=True)):
+            assert rule in (*RULES, *shipped.names())
+            assert len(why) > 20
+
+
+def test_medical_pictures_in_colour_go_to_the_network_that_keeps_it() -> None:
+    """What is grey must not: the network leaves brightness to the MRI."""
+    grey, noise = torch.full((1, 64, 64), 0.5), torch.rand(3, 64, 64, generator=torch.Generator().manual_seed(0))
+    red = torch.zeros(3, 64, 64)
+    red[0, 20:50, 20:50] = 0.8
+    assert task.coloured([grey, red])
+    assert not task.coloured([grey, grey.expand(3, -1, -1)])
+    assert not task.coloured([grey, 0.5 + 0.01 * noise])
+    assert task.method("medical", coloured=True)[0] == task.method("medical", 3, coloured=True)[0] == "medical"
+    assert task.method("medical")[0] == "laplacian"
+    assert task.method("infrared", coloured=True) == task.method("infrared")
 
 
 def real(shared: Path, name: str, roles: Sequence[str], count: int) -> list[list[Tensor]]:
