@@ -55,3 +55,5 @@ def test_its_table_is_the_program_s() -> None:
     assert rows == {name: task.method(name)[0] for name in task.TASKS}
     stacks = dict(re.findall(r"^\| (\w+), more than two \| `(\w+)` \|", PAGE, re.MULTILINE))
     assert stacks == {name: task.method(name, 3)[0] for name in task.STACKS}
+    colours = dict(re.findall(r"^\| (\w+), in colour \| `(\w+)` \|", PAGE, re.MULTILINE))
+    assert colours == {name: task.method(name, coloured=True)[0] for name in task.COLOURS}
