@@ -12,23 +12,18 @@ def batch(pictures: int, side: int) -> Sample:
     return Sample(tuple(sources), torch.rand(pictures, 1, side, side), chroma=tuple(chroma))
 
 
+def pictures(sample: Sample) -> list[torch.Tensor]:
+    assert sample.reference is not None
+    return [*sample.sources, *sample.chroma, sample.reference]
+
+
 def test_a_portion_has_the_same_rows_of_everything() -> None:
     whole = batch(6, 4)
-    mine = portion(whole, 1, 2)
-    assert whole.reference is not None
-    assert mine.reference is not None
-    every = zip(
-        (*whole.sources, *whole.chroma, whole.reference), (*mine.sources, *mine.chroma, mine.reference), strict=True
-    )
-    assert all(torch.equal(x[2:4], y) for x, y in every)
+    mine = pictures(portion(whole, 1, 2))
+    assert all(torch.equal(x[2:4], y) for x, y in zip(pictures(whole), mine, strict=True))
 
 
 def test_the_middle_is_the_same_of_everything() -> None:
     whole = batch(1, 9)
-    cut = middle(whole, 5, 5)
-    assert whole.reference is not None
-    assert cut.reference is not None
-    every = zip(
-        (*whole.sources, *whole.chroma, whole.reference), (*cut.sources, *cut.chroma, cut.reference), strict=True
-    )
-    assert all(torch.equal(x[..., 2:7, 2:7], y) for x, y in every)
+    cut = pictures(middle(whole, 5, 5))
+    assert all(torch.equal(x[..., 2:7, 2:7], y) for x, y in zip(pictures(whole), cut, strict=True))

@@ -57,8 +57,10 @@ class Whole:
         for sample in samples:
             if len({x.shape[-2:] for x in sample.sources}) > 1 or min(sample.sources[0].shape[-2:]) < LEAST + 2 * moved:
                 raise InputError(f"{sample.names[0]}: sources must be of one size, of {LEAST + 2 * moved} at least")
-            planes = [[stored(x, 1, luma), *([hues(x, luma)] if colours else [])] for x in sample.sources]
-            self.scenes.append([torch.cat(each, 1).to(self.device) for each in planes])
+            planes = [stored(x, 1, luma) for x in sample.sources]
+            if colours:
+                planes = [torch.cat([y, hues(x, luma)], 1) for y, x in zip(planes, sample.sources, strict=True)]
+            self.scenes.append([x.to(self.device) for x in planes])
             self.roles = sample.roles
         if not self.scenes:
             raise InputError("there are no pictures to train on; choose another split or data set")

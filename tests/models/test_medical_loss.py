@@ -46,7 +46,7 @@ def test_colours_speak_for_what_has_them() -> None:
 
 
 def test_faded_by_hand() -> None:
-    """Blue of luma 0.114 keeps its colour at its own luma; at white nothing of it is left."""
+    """Blue of luma 0.114 keeps its colour at its own luma; at white more than half of it is gone."""
     blue, white = torch.tensor([0, 0, 1.0]).view(1, 3, 1, 1), torch.ones(1, 1, 4, 4)
     luma, chroma = color.split(blue.expand(-1, -1, 4, 4), "full")
     sample = Sample((luma, white), chroma=(chroma, *grey(1, 4, 4)))
